@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -20,9 +21,10 @@ type dashboardOptions struct {
 	*app
 	*connectionFlags
 
-	port     int
-	readOnly bool
-	noOpen   bool
+	port      int
+	readOnly  bool
+	noOpen    bool
+	tokenFile string
 }
 
 func (a *app) dashboardCommand(flags *connectionFlags) *cobra.Command {
@@ -41,6 +43,9 @@ plans again before it begins. Elsewhere this program carries out exactly the pla
 and must run until the rotation has ended. Ctrl-C ends it as it ends a rotation: the node in
 progress is finished or rolled back first.
 
+--api-token-file lets programs use the API of the dashboard: the one of Rancher as far as it is
+about certificates, below /v3, and its own below /api/v1. See docs/api.md.
+
 Exit codes:
   0    ended by Ctrl-C
   1    the dashboard could not be served
@@ -51,6 +56,9 @@ Exit codes:
 
   # One cluster; nothing can be changed
   kubectl rotate-certs dashboard --context production --read-only
+
+  # For scripts: the API, with the token in a file
+  kubectl rotate-certs dashboard --no-open --port 8443 --api-token-file ~/.kube/rotate-certs-token
 
   # On a server without a browser: open the printed address on your own machine
   ssh -t -L 8443:127.0.0.1:8443 server kubectl rotate-certs dashboard --port 8443 --no-open`,
@@ -66,6 +74,7 @@ Exit codes:
 	f.IntVar(&o.port, "port", 0, "Port at 127.0.0.1 to serve the pages on; 0 means any free port")
 	f.BoolVar(&o.readOnly, "read-only", false, "Serve no page that changes anything, and refuse every such request")
 	f.BoolVar(&o.noOpen, "no-open", false, "Do not open a browser")
+	f.StringVar(&o.tokenFile, "api-token-file", "", "File to write a token for the API to, for you only; it is new at each start and deleted at the end. Without it, the API answers the pages only")
 	o.addPodFlags(f)
 	return cmd
 }
@@ -79,9 +88,14 @@ func (o *dashboardOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server, err := dashboard.NewServer(dashboard.Options{
-		Clusters: clusters, ReadOnly: o.readOnly, Version: version.String(), Now: o.now, Report: o.printLine,
-	})
+	options := dashboard.Options{Clusters: clusters, ReadOnly: o.readOnly, Version: version.String(), Now: o.now, Report: o.printLine}
+	if o.tokenFile != "" {
+		options.Token = dashboard.NewToken()
+		if options.TokenFile, err = filepath.Abs(o.tokenFile); err != nil {
+			return fmt.Errorf("--api-token-file %q: %w", o.tokenFile, err)
+		}
+	}
+	server, err := dashboard.NewServer(options)
 	if err != nil {
 		return err
 	}
@@ -89,10 +103,21 @@ func (o *dashboardOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if options.Token != "" {
+		remove, err := writeTokenFile(options.TokenFile, options.Token)
+		if err != nil {
+			_ = listener.Close()
+			return err
+		}
+		defer remove()
+	}
 	// A closed terminal or pipe must not end a rotation: a write fails instead.
 	signal.Ignore(syscall.SIGPIPE)
 	address := server.OpenAddress(listener.Addr())
 	fmt.Fprintf(o.Out, "Dashboard: %s (its token signs one browser in; Ctrl-C ends the dashboard)\n", address)
+	if options.Token != "" {
+		fmt.Fprintf(o.Out, "API: http://%[1]s/api/v1 and http://%[1]s/v3, with the token in %[2]s\n", listener.Addr(), options.TokenFile)
+	}
 	if !o.noOpen && o.terminal.in && hasDisplay() {
 		defer openBrowser(address)()
 	}

@@ -116,10 +116,15 @@ func parseChoice(form url.Values) (Choice, error) {
 		return choice, errors.New("no service is chosen")
 	case !slices.Contains(plan.RestartPolicies(), string(choice.Restart)):
 		return choice, errors.New("choose when components restart")
-	case choice.Compromised && choice.Restart == plan.RestartNever:
-		return choice, errors.New("compromised keys exclude the restart policy never: a component that is not restarted keeps its old key")
 	}
-	return choice, nil
+	return choice, checkCompromised(choice)
+}
+
+func checkCompromised(c Choice) error {
+	if c.Compromised && c.Restart == plan.RestartNever {
+		return errors.New("compromised keys exclude the restart policy never: a component that is not restarted keeps its old key")
+	}
+	return nil
 }
 
 // parseNodes reads the names of nodes, separated by commas or spaces.

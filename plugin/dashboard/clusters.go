@@ -141,6 +141,10 @@ type Options struct {
 	Clusters Clusters
 	// ReadOnly serves no page that changes anything, and refuses every such request.
 	ReadOnly bool
+	// Token permits requests to the API outside the pages; empty: none. See [NewToken].
+	Token string
+	// TokenFile is the file that holds it, for the command lines that pages show.
+	TokenFile string
 	// Version is the plugin's, for the foot of the pages.
 	Version string
 	Now     func() time.Time

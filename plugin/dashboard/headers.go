@@ -17,10 +17,11 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 //     127.0.0.1 (DNS rebinding) sends its own
 //   - only the stylesheet and the address with the token are served without the cookie and outside
 //     the prefix, which both are random
+//   - the API is served outside the prefix to requests with the token, and below it as pages are
 //   - a request that changes something must come from a page of this server
 //   - another page of a browser may open a page, but not load one as a part of itself
 //   - a body has a limit, and so has the time for an answer
-func (s *Server) guard(port string, pages http.Handler) http.Handler {
+func (s *Server) guard(port string, pages, api http.Handler) http.Handler {
 	hosts := []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("localhost", port), net.JoinHostPort("::1", port)}
 	below := http.StripPrefix(s.session.prefix, pages)
 	crossOrigin := http.NewCrossOriginProtection()
@@ -37,6 +38,8 @@ func (s *Server) guard(port string, pages http.Handler) http.Handler {
 			s.openSession(w, r, port)
 		case r.URL.Path == "/static/style.css":
 			serveStyle(w, r)
+		case isAPIPath(r.URL.Path):
+			s.answerToken(w, r, api)
 		case !s.session.namesPrefix(r.URL.Path) || !s.session.hasCookie(r, port):
 			s.writeMessage(w, r, http.StatusForbidden, message{Title: "Not signed in",
 				Text: "Open the address that the command printed. If it has been used in another browser, or the dashboard has ended, start it again: kubectl rotate-certs dashboard"})

@@ -15,14 +15,19 @@ func (s *Server) startScan(w http.ResponseWriter, r *http.Request) {
 	if !found || s.refuseWithout(w, r, named, RightScan) {
 		return
 	}
-	s.scans.startCall(s.background, named.Name, func(ctx context.Context) (v1alpha1.CertificateList, error) {
-		cluster, err := s.options.Clusters.Open(named.Name)
+	s.beginScan(named)
+	s.redirectTo(w, r, clusterPath(named.Name))
+}
+
+// beginScan scans the nodes of a cluster in the background, unless a scan is running.
+func (s *Server) beginScan(c Context) {
+	s.scans.startCall(s.background, c.Name, func(ctx context.Context) (v1alpha1.CertificateList, error) {
+		cluster, err := s.options.Clusters.Open(c.Name)
 		if err != nil {
 			return v1alpha1.CertificateList{}, err
 		}
 		return cluster.Scan(ctx)
 	})
-	s.redirectTo(w, r, clusterPath(named.Name))
 }
 
 // startJournals answers the button "Read the journals".

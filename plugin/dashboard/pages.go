@@ -94,7 +94,12 @@ func (v planView) askAgain() int    { return v.Again }
 func (v clusterView) askAgain() int { return v.Again }
 func (v historyView) askAgain() int { return v.Again }
 
+// writeMessage answers with a message, in the form of the API where the request is for it.
 func (s *Server) writeMessage(w http.ResponseWriter, r *http.Request, status int, m message) {
+	if s.asksAPI(r) {
+		s.writeAPIError(w, r, &apiError{Status: status, Code: codeOf(status), Text: m.Text, Hint: m.Hint})
+		return
+	}
 	s.writePage(w, r, status, "message.html", m.Title, m)
 }
 

@@ -28,26 +28,38 @@ func (s *Server) createPlan(w http.ResponseWriter, r *http.Request) {
 		s.redirectTo(w, r, running[0].Path+"?note="+string(planBusy))
 		return
 	}
-	ctx, cancel := context.WithCancel(s.background)
-	planned, added := s.work.addPlan(named, choice, cancel)
-	if !added {
-		cancel()
-		s.writeMessage(w, r, http.StatusServiceUnavailable, message{Title: "Too many plans", Back: clusterPath(named.Name),
-			Text: "Other plans are being made, or the dashboard is stopping. Try again when they are there."})
+	planned, _, err := s.beginPlanning(named, choice)
+	if err != nil {
+		s.writeMessage(w, r, http.StatusServiceUnavailable, message{Title: "Too many plans", Back: clusterPath(named.Name), Text: tooManyPlans})
 		return
 	}
+	s.redirectTo(w, r, clusterPath(named.Name, "plans", planned.ID))
+}
+
+const tooManyPlans = "Other plans are being made, or the dashboard is stopping. Try again when they are there."
+
+// beginPlanning makes a plan in the background. The channel is closed when it is there, or has failed.
+func (s *Server) beginPlanning(c Context, choice Choice) (plannedRotation, <-chan struct{}, error) {
+	ctx, cancel := context.WithCancel(s.background)
+	planned, added := s.work.addPlan(c, choice, cancel)
+	if !added {
+		cancel()
+		return plannedRotation{}, nil, &apiError{Status: http.StatusServiceUnavailable, Code: codeUnavailable, Text: tooManyPlans}
+	}
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		defer cancel()
 		plan, err := callWithin(ctx, planTimeout, func(ctx context.Context) (Plan, error) {
 			defer s.work.freePlanner()
-			return trackCall(s.open, func(ctx context.Context) (Plan, error) { return s.planRotation(ctx, named, choice) })(ctx)
+			return trackCall(s.open, func(ctx context.Context) (Plan, error) { return s.planRotation(ctx, c, choice) })(ctx)
 		})
 		if errors.Is(err, context.Canceled) {
 			err = errors.New("planning was canceled")
 		}
 		s.work.finishPlan(planned.ID, plan, err)
 	}()
-	s.redirectTo(w, r, clusterPath(named.Name, "plans", planned.ID))
+	return planned, done, nil
 }
 
 // cancelPlan answers the button Cancel of a plan that is being made.

@@ -197,14 +197,19 @@ func (s *Server) newHandler(port string) http.Handler {
 		pages.HandleFunc(pattern, answer)
 	}
 	pages.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.showMissing(w, r, pages) })
-	return s.guard(port, pages)
+	api := s.newAPI()
+	for _, root := range []string{v3Root, apiRoot} {
+		pages.Handle(root, api)
+		pages.Handle(root+"/", api)
+	}
+	return s.guard(port, pages, api)
 }
 
 // showMissing answers a request that no page is for: the path does not exist, or not with
 // this method.
 func (s *Server) showMissing(w http.ResponseWriter, r *http.Request, pages *http.ServeMux) {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		other := r.Clone(r.Context())
 		other.Method = method
 		if _, pattern := pages.Handler(other); pattern != "/" {
@@ -216,5 +221,5 @@ func (s *Server) showMissing(w http.ResponseWriter, r *http.Request, pages *http
 		s.writeMessage(w, r, http.StatusMethodNotAllowed, message{Title: "Not possible", Text: "This address does not answer " + r.Method + " requests.", Home: true})
 		return
 	}
-	s.writeMessage(w, r, http.StatusNotFound, message{Title: "Page not found", Text: "There is no such page.", Home: true})
+	s.writeMessage(w, r, http.StatusNotFound, message{Title: "Page not found", Text: "There is nothing at this address.", Home: true})
 }

@@ -123,6 +123,9 @@ type clusterSummary struct {
 	Due      []string
 	NotRead  []string
 	Denied   map[Right]string
+	// Expirations are the earliest expiry dates by name, as knownExpirations has them; nil: there are
+	// no reports.
+	Expirations map[string]time.Time
 }
 
 func summarizeState(state State, now time.Time) clusterSummary {
@@ -131,6 +134,7 @@ func summarizeState(state State, now time.Time) clusterSummary {
 	if state.Certificates != nil {
 		list := summarizeList(*state.Certificates, now)
 		out.List = &list
+		out.Expirations = listExpirations(*state.Certificates)
 	}
 	out.Running = runningWords(state, now)
 	if w := state.Watcher; w != nil {

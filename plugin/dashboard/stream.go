@@ -22,10 +22,12 @@ const (
 // Last-Event-ID, or in the address. The last event is "end"; "again" says that events in between
 // are not kept anymore, and that the page has to be read again.
 func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
-	rotation, found := s.findRotation(w, r)
-	if !found {
-		return
+	if rotation, found := s.findRotation(w, r); found {
+		s.streamRotation(w, r, rotation)
 	}
+}
+
+func (s *Server) streamRotation(w http.ResponseWriter, r *http.Request, rotation *rotation) {
 	after := r.Header.Get("Last-Event-ID")
 	if after == "" {
 		after = r.URL.Query().Get("after")

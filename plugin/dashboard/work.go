@@ -149,6 +149,35 @@ func (k *work) runningOn(key string) []ownRotation {
 	return nil
 }
 
+// runningRotation is the rotation in progress of a cluster; nil: there is none.
+func (k *work) runningRotation(key string) *rotation {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.running[key]
+}
+
+// allOf are the rotations of a cluster, oldest first.
+func (k *work) allOf(key string) []*rotation {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []*rotation
+	for _, r := range k.rotations {
+		if clusterKey(r.Context) == key {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// newestOf is the newest rotation of a cluster; nil: there is none.
+func (k *work) newestOf(key string) *rotation {
+	all := k.allOf(key)
+	if len(all) == 0 {
+		return nil
+	}
+	return all[len(all)-1]
+}
+
 // rotationsOf are the rotations of a cluster that this process has begun, newest first.
 func (k *work) rotationsOf(key string) []ownRotation {
 	k.mu.Lock()

@@ -1,0 +1,2 @@
+// Package openapi writes an OpenAPI 3.1 document of routes and the Go types of their bodies.
+package openapi
