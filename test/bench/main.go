@@ -25,7 +25,7 @@ var errMissed = errors.New("not every aim was met; the load above shows whether 
 func run(ctx context.Context) error {
 	name := flag.String("lab", "bench", "the lab to measure, in whose network namespace this runs")
 	bin := flag.String("bin", "bin", "the directory of the built programs")
-	only := flag.String("only", "", "measure only one of: documented, always, if-needed, programs, watcher, recovery")
+	only := flag.String("only", "", "measure only one of: documented, always, if-needed, programs, dashboard, watcher, recovery")
 	nodes := flag.Int("nodes", crowdSize, "how many nodes the watcher is measured with")
 	flag.Parse()
 	l, err := openLab(ctx, *name, *bin)
@@ -57,6 +57,13 @@ func run(ctx context.Context) error {
 			return err
 		}
 		aims = append(aims, programs...)
+	}
+	if *only == "" && len(l.controlPlanes()) > 1 || *only == "dashboard" {
+		pages, err := measureDashboard(ctx, os.Stdout)
+		if err != nil {
+			return fmt.Errorf("measure the dashboard: %w", err)
+		}
+		aims = append(aims, pages...)
 	}
 	met := printAims(os.Stdout, aims)
 	if *only == "" && len(l.controlPlanes()) > 1 || *only == "watcher" {
