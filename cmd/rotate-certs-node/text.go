@@ -76,6 +76,10 @@ func (w *recordText) describeRecord(rec nodeapi.Record) string {
 			return rec.Message
 		}
 		return fmt.Sprintf("%s signed, nothing changed yet", printers.CountOf(len(rec.Renewals), "certificate"))
+	case nodeapi.CopyingEtcd:
+		return "copying etcd's data"
+	case nodeapi.EtcdCopied:
+		return rec.Message
 	case nodeapi.Committing:
 		return withMessage("replacing files", rec.Message)
 	case nodeapi.Replaced:

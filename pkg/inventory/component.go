@@ -53,6 +53,9 @@ type Component struct {
 	// DBQuotaBytes is etcd's --quota-backend-bytes from flag, variable or configuration
 	// file; 0: not set, so etcd's default applies; negative: no quota.
 	DBQuotaBytes int64 `json:"dbQuotaBytes,omitempty"`
+	// DataDirectories are those of an etcd member: its data and, if that is elsewhere, its
+	// write-ahead log. Empty: not known, or not on the host.
+	DataDirectories []string `json:"dataDirectories,omitempty"`
 	// Note is a remark for the operator, e.g. that kubeadm's kube-proxy authenticates with a
 	// ServiceAccount token and has no certificate.
 	Note string `json:"note,omitempty"`

@@ -12,17 +12,19 @@ type Kind string
 
 // The kinds of records, in the order in which a successful rotation writes them.
 const (
-	Staging    Kind = "Staging"    // a Stage order was accepted; Scope, Services
-	CSRPosted  Kind = "CSRPosted"  // a CertificateSigningRequest of the node's own identity is pending: CSR.Name
-	CSRNeeded  Kind = "CSRNeeded"  // the node can neither sign nor post the request; the plugin or the watcher has it signed: CSR.PEM
-	Staged     Kind = "Staged"     // keys and certificates lie ready; Renewals
-	Committing Kind = "Committing" // from here on files may be new
-	Replaced   Kind = "Replaced"   // every file is new
-	Restarting Kind = "Restarting" // Service is being stopped
-	Waiting    Kind = "Waiting"    // Service is started again only after its supervisor's pause; Message
-	Restarted  Kind = "Restarted"  // Service runs again and is healthy; UnavailableSeconds
-	Verified   Kind = "Verified"   // Evidence
-	Committed  Kind = "Committed"  // all new, all verified; Renewals
+	Staging     Kind = "Staging"     // a Stage order was accepted; Scope, Services
+	CSRPosted   Kind = "CSRPosted"   // a CertificateSigningRequest of the node's own identity is pending: CSR.Name
+	CSRNeeded   Kind = "CSRNeeded"   // the node can neither sign nor post the request; the plugin or the watcher has it signed: CSR.PEM
+	Staged      Kind = "Staged"      // keys and certificates lie ready; Renewals
+	CopyingEtcd Kind = "CopyingEtcd" // etcd's data is being copied
+	EtcdCopied  Kind = "EtcdCopied"  // that has ended; Message: where the copy is, or why there is none
+	Committing  Kind = "Committing"  // from here on files may be new
+	Replaced    Kind = "Replaced"    // every file is new
+	Restarting  Kind = "Restarting"  // Service is being stopped
+	Waiting     Kind = "Waiting"     // Service is started again only after its supervisor's pause; Message
+	Restarted   Kind = "Restarted"   // Service runs again and is healthy; UnavailableSeconds
+	Verified    Kind = "Verified"    // Evidence
+	Committed   Kind = "Committed"   // all new, all verified; Renewals
 	// The kinds after a failure or an interruption:
 	Failed      Kind = "Failed"      // nothing visible was changed; Message has the reason
 	RollingBack Kind = "RollingBack" // a verification failed; Message has the verification and the reason

@@ -91,7 +91,8 @@ func PrintHistory(w io.Writer, f Format, h v1alpha1.RotationHistory, command str
 // recordWords are the printed kinds of records.
 var recordWords = map[nodeapi.Kind]string{
 	nodeapi.Staging: "staging", nodeapi.CSRPosted: "CSR posted", nodeapi.CSRNeeded: "signature by an administrator requested",
-	nodeapi.Staged: "staged, nothing changed", nodeapi.Committing: "replacing files", nodeapi.Replaced: "files replaced",
+	nodeapi.Staged: "staged, nothing changed", nodeapi.CopyingEtcd: "copying etcd's data", nodeapi.EtcdCopied: "copy of etcd's data",
+	nodeapi.Committing: "replacing files", nodeapi.Replaced: "files replaced",
 	nodeapi.Restarting: "restarting", nodeapi.Waiting: "waiting", nodeapi.Restarted: "restarted", nodeapi.Verified: "verified", nodeapi.Committed: "COMMITTED AND VERIFIED",
 	nodeapi.Failed: "FAILED, nothing changed", nodeapi.RollingBack: "ROLLING BACK", nodeapi.RolledBack: "ROLLED BACK AND VERIFIED",
 	nodeapi.Unknown: "STATE UNKNOWN", nodeapi.Refused: "REFUSED", nodeapi.Finished: "rotation finished", nodeapi.Abandoned: "process ended",

@@ -28,6 +28,7 @@ func TestRecover(t *testing.T) {
 		the.expireAll(t)
 		the.assertRecovers(t)
 		the.assertNoProgram(t)
+		the.assertEtcdWasCopied(t)
 	})
 	t.Run("again, when nothing has expired", func(t *testing.T) {
 		before := the.containers(t)
@@ -100,6 +101,22 @@ func (l *lab) assertRecovered(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, corev1.PodRunning, pod.Status.Phase, "what ran before runs")
 	assert.Equal(t, "from before", pod.Annotations["data"])
+}
+
+// assertEtcdWasCopied is true where every member has one copy of its data of before, for root only.
+func (l *lab) assertEtcdWasCopied(t *testing.T) {
+	t.Helper()
+	members := l.controlPlanes()
+	if len(l.etcds) > 0 {
+		members = l.etcds
+	}
+	for _, n := range members {
+		copies := strings.Fields(string(l.on(t, n.Name, "ls -d /var/lib/rotate-certs/rotations/*/etcd/*/member/snap/db || true")))
+		if assert.Len(t, copies, 1, "copies on %s", n.Name) {
+			said := string(l.on(t, n.Name, "grep -q -a 'from before' "+copies[0]+" && stat -c %a $(echo "+copies[0]+" | cut -d/ -f1-7)"))
+			assert.Equal(t, "700", strings.TrimSpace(said), "%s has the pod's annotation, in a directory for root", copies[0])
+		}
+	}
 }
 
 // assertNoProgram is true where the recovery that has ended was the only one: the program of one

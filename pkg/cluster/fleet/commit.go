@@ -105,7 +105,9 @@ func (r *run) commitNode(ctx context.Context, node string) error {
 func (r *run) commitOnNode(ctx context.Context, w *worker) error {
 	node := w.step.Node
 	r.showProgress(Progress{Node: node, Phase: PhaseWorking, Text: committingText(w.step)})
-	answer, err := w.carryOut(ctx, r.newOrder(nodeapi.OrderCommit, w), func(rec nodeapi.Record) error {
+	order := r.newOrder(nodeapi.OrderCommit, w)
+	order.CopyEtcd = w.copyEtcd
+	answer, err := w.carryOut(ctx, order, func(rec nodeapi.Record) error {
 		r.showRecord(rec)
 		return nil
 	}, r.reportLostContact(w))

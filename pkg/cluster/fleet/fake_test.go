@@ -19,16 +19,17 @@ import (
 type cluster struct {
 	rollbackOf string // the rotation that is rolled back, see haveRotated
 	sync.Mutex
-	nodes   map[string]*node
-	leader  string
-	held    error // what Acquire returns
-	token   int64
-	orphans int
-	lost    bool // the lock
-	confirm func(context.Context) error
-	log     []string
-	atOnce  int // nodes committing right now
-	maxSeen int
+	nodes    map[string]*node
+	leader   string
+	noLeader bool  // etcd has no quorum
+	held     error // what Acquire returns
+	token    int64
+	orphans  int
+	lost     bool // the lock
+	confirm  func(context.Context) error
+	log      []string
+	atOnce   int // nodes committing right now
+	maxSeen  int
 	// atCommit holds how many nodes had the order to commit whenever one had carried it out.
 	atCommit []int
 	onScan   func()
@@ -390,7 +391,9 @@ func (n *node) Health(_ context.Context, others []inventory.Peer) (inventory.Hea
 		other.healthChecks++
 		h.Others = append(h.Others, inventory.PeerHealth{Node: p.Node, Probe: inventory.Probe{Address: p.Address, Healthy: other.unhealthy == "", Message: other.unhealthy}})
 	}
-	if n.leader != "" {
+	if n.noLeader {
+		e.LeaderID = 0
+	} else if n.leader != "" {
 		e.LeaderID = uint64(n.leader[len(n.leader)-1])
 	}
 	h.Etcd = e

@@ -36,8 +36,10 @@ type worker struct {
 	timeout time.Duration // for a component to become healthy
 	limit   time.Duration // for one order
 	undoes  bool          // its process first undoes what it was at, before it takes an order
-	last    int64         // highest Seq seen
-	records []nodeapi.Record
+	// copyEtcd has etcd's data copied by the order to commit.
+	copyEtcd bool
+	last     int64 // highest Seq seen
+	records  []nodeapi.Record
 	// stagedAt is when it was staged before its turn; zero: it was not.
 	stagedAt time.Time
 }

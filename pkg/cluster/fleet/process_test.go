@@ -136,6 +136,9 @@ func (n *node) commitNow(o nodeapi.Order) {
 	n.atOnce++
 	n.maxSeen = max(n.maxSeen, n.atOnce)
 	n.Unlock()
+	if o.CopyEtcd {
+		n.record(nodeapi.EtcdCopied, o.Token, func(r *nodeapi.Record) { r.Message = "etcd's data was copied" })
+	}
 	if !n.unreachable {
 		n.record(nodeapi.Committing, o.Token, nil)
 	}

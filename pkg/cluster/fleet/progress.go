@@ -16,6 +16,11 @@ import (
 func (r *run) showRecord(rec nodeapi.Record) {
 	p := Progress{Node: rec.Node, Phase: PhaseWorking}
 	switch rec.Kind {
+	case nodeapi.CopyingEtcd:
+		p.Text = "copying etcd's data"
+	case nodeapi.EtcdCopied:
+		p.Done = true
+		p.Text = rec.Message
 	case nodeapi.Replaced:
 		p.Text = "files replaced"
 		if rec.Message != "" {

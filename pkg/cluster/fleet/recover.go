@@ -11,6 +11,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
@@ -21,7 +22,8 @@ import (
 //   - open every control-plane node, stage those with expired certificates
 //   - commit all of them whose API server or etcd member does not answer, at the same time: etcd
 //     members with expired certificates refuse each other, so none becomes healthy alone. Where
-//     etcd's certificates are valid and it has its quorum, one after the other
+//     etcd's certificates are valid and it has its quorum, one after the other. Where etcd has no
+//     quorum, its data is copied before
 //   - wait until etcd has its quorum, and every API server is ready
 //   - commit the other ones, one after the other, as Rotate does
 //   - wait until the kubelets report to the API server
@@ -134,6 +136,12 @@ func (r *run) commitDead(ctx context.Context, steps []plan.Step, quorum bool) er
 	ctx = context.WithoutCancel(ctx)
 	began := r.Now()
 	r.asked = time.Time{}
+	for _, s := range steps {
+		if w := r.workers[s.Node]; s.Etcd && !quorum {
+			w.copyEtcd = true
+			w.limit += nodeapi.EtcdCopyLimit
+		}
+	}
 	if err := r.commitAll(ctx, steps, quorum && !renewsEtcd(steps)); err != nil {
 		return err
 	}
@@ -201,4 +209,17 @@ func (r *run) awaitKubelets(ctx context.Context, steps []plan.Step, began time.T
 	}
 	_ = g.Wait() // see failures
 	return worstFailure(failures)
+}
+
+// etcdCopies says where the data of etcd was copied to, or why it was not.
+func (r *run) etcdCopies() []string {
+	var out []string
+	for _, s := range r.busySteps() {
+		if w := r.seen[s.Node]; w != nil {
+			for _, rec := range w.recordsOf(nodeapi.EtcdCopied) {
+				out = append(out, s.Node+": "+rec.Message)
+			}
+		}
+	}
+	return out
 }

@@ -44,6 +44,7 @@ func (c *cluster) dieUntilRenewed(names ...string) {
 			if left--; left > 0 {
 				return
 			}
+			c.noLeader = false
 			for _, again := range names {
 				c.nodes[again].unhealthy = ""
 			}
@@ -105,6 +106,21 @@ func TestNodesThatAnswerAreCommittedOneByOne(t *testing.T) {
 	_, err := recoverCluster(t, c)
 	require.NoError(t, err)
 	assert.Equal(t, []int{1, 2, 3}, c.atCommit)
+}
+
+// TestDataOfEtcdIsCopiedWhereItHasNoQuorum: of each member, before anything changes on its node.
+func TestDataOfEtcdIsCopiedWhereItHasNoQuorum(t *testing.T) {
+	for _, quorum := range []bool{true, false} {
+		c := newCluster(3, 1)
+		c.noLeader = !quorum
+		c.expireNodes("cp1", "cp2", "w1")
+		c.dieUntilRenewed("cp1", "cp2")
+		report, err := recoverCluster(t, c)
+		require.NoError(t, err)
+		for node, want := range map[string]bool{"cp1": !quorum, "cp2": !quorum, "cp3": false, "w1": false} {
+			assert.Equal(t, want, slices.Contains(report.Notes, node+": etcd's data was copied"), "%s, quorum: %v", node, quorum)
+		}
+	}
 }
 
 // TestEtcdThatWorksKeepsItsQuorum: only the API servers' certificates have expired.

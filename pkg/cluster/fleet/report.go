@@ -38,7 +38,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 	}
 	report.LeftOut = LeftOut(r.Plan)
 	report.Collateral = append(report.Collateral, r.listCollateral(ctx)...)
-	report.Notes = slices.Concat(r.notes, r.shorterLives(), r.keptKeys())
+	report.Notes = slices.Concat(r.notes, r.etcdCopies(), r.shorterLives(), r.keptKeys())
 	for _, f := range r.overridden {
 		report.Overridden = append(report.Overridden, f.Text)
 	}

@@ -16,7 +16,7 @@ import (
 var etcdVariables = sync.OnceValue(func() map[string]bool {
 	out := map[string]bool{}
 	for _, flag := range []string{
-		"name", "data-dir", "listen-client-urls", "listen-client-http-urls", "listen-peer-urls", "listen-metrics-urls",
+		"name", "data-dir", "wal-dir", "listen-client-urls", "listen-client-http-urls", "listen-peer-urls", "listen-metrics-urls",
 		"advertise-client-urls", "quota-backend-bytes",
 	} {
 		out[settings.EtcdVariable(flag)] = true

@@ -36,6 +36,7 @@ func (d *discovery) addEtcd(p *program) {
 	case len(clients) > 0:
 		p.component.Health = clients[0] + "/health"
 	}
+	p.component.DataDirectories = dataDirectories(p, get)
 	p.component.DBQuotaBytes, _ = strconv.ParseInt(get("quota-backend-bytes"), 10, 64) // none: etcd's default
 
 	places := d.etcdPlaces(p, get, clients, serving, peers)
@@ -71,15 +72,7 @@ func (d *discovery) addSelfMadeEtcd(p *program, get etcdSettings, flag, named, k
 	if !get.isEnabled(flag) || get(named) != "" {
 		return
 	}
-	data := get("data-dir")
-	if data == "" {
-		data = get("name")
-		if data == "" {
-			data = "default"
-		}
-		data += ".etcd"
-	}
-	dir := path.Join(data, "fixtures", kind)
+	dir := path.Join(dataDirectory(get), "fixtures", kind)
 	cert, ok := d.hostPath(p, path.Join(dir, "cert.pem"))
 	if !ok {
 		return
@@ -92,6 +85,36 @@ func (d *discovery) addSelfMadeEtcd(p *program, get etcdSettings, flag, named, k
 	r.leftReason = "made by etcd itself (--" + flag + "), which uses it again at every start, even after its expiry; " +
 		"to have another made, stop etcd, remove cert.pem and key.pem in " + path.Dir(cert) + ", and start it"
 	d.addPair(p.service, cert, path.Join(path.Dir(cert), "key.pem"), r)
+}
+
+// dataDirectory is where a member keeps its data, as the member sees it: --data-dir, or
+// NAME.etcd in its working directory.
+func dataDirectory(get etcdSettings) string {
+	if data := get("data-dir"); data != "" {
+		return data
+	}
+	name := get("name")
+	if name == "" {
+		name = "default"
+	}
+	return name + ".etcd"
+}
+
+// dataDirectories are the host's directories with a member's data; none where one of them is
+// not on the host.
+func dataDirectories(p *program, get etcdSettings) []string {
+	var out []string
+	for _, directory := range []string{dataDirectory(get), get("wal-dir")} {
+		if directory == "" {
+			continue
+		}
+		host, err := p.files.hostPath(directory)
+		if err != nil {
+			return nil
+		}
+		out = append(out, host)
+	}
+	return out
 }
 
 // noteEtcdWithoutCerts adds a note if no certificate was found. It says that there is none only

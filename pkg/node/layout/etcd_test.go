@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,6 +126,55 @@ func TestNamedCertificateWinsOverAutoTLS(t *testing.T) {
 	n.AddProcess(510, layouttest.UnitCgroup("etcd.service"), "etcd", "--auto-tls", "--cert-file=/e.pem", "--key-file=/e.key", "--data-dir=/d")
 	n.WriteFile("/d/fixtures/client/cert.pem", "")
 	expectCertificates(t, DiscoverNode(n.Root, Options{}), "etcd etcd-server Pair /e.pem /e.key")
+}
+
+func TestDataDirectoriesOfEtcd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		args    []string
+		environ string
+		want    []string
+	}{
+		"a flag":                     {[]string{"--data-dir=/var/lib/etcd"}, "", []string{"/var/lib/etcd"}},
+		"variables":                  {nil, "ETCD_DATA_DIR=/data\x00ETCD_WAL_DIR=/fast/wal", []string{"/data", "/fast/wal"}},
+		"in its working directory":   {[]string{"--name=m1"}, "", []string{"/srv/m1.etcd"}},
+		"a log of its own directory": {[]string{"--data-dir", "/data", "--wal-dir", "/fast/wal"}, "", []string{"/data", "/fast/wal"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := layouttest.NewNode(t)
+			n.WriteFile("/etc/systemd/system/etcd.service", "[Service]\nWorkingDirectory=/srv\nExecStart=/usr/local/bin/etcd\n")
+			if tt.environ != "" {
+				n.WriteFile("/proc/510/environ", tt.environ)
+			}
+			n.AddProcess(510, layouttest.UnitCgroup("etcd.service"), append([]string{"/usr/local/bin/etcd"}, tt.args...)...)
+			if got := componentOf(n, certs.Etcd).DataDirectories; !slices.Equal(got, tt.want) {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestDataOfEtcdIsWhereItsPodMountsIt: the host's directory may have another name than the pod's,
+// and a directory that is not mounted is not on the host.
+func TestDataOfEtcdIsWhereItsPodMountsIt(t *testing.T) {
+	for mounted, want := range map[string][]string{"/data": {"/srv/etcd/member-1"}, "/elsewhere": nil} {
+		n := layouttest.NewNode(t)
+		n.WriteFile("/etc/kubernetes/manifests/etcd.yaml", strings.NewReplacer("MOUNT", mounted).Replace(`apiVersion: v1
+kind: Pod
+metadata: {name: etcd, namespace: kube-system}
+spec:
+  hostNetwork: true
+  containers:
+  - name: etcd
+    image: registry.k8s.io/etcd:v1
+    command: [etcd, --data-dir=/data/member-1]
+    volumeMounts: [{name: data, mountPath: MOUNT}]
+  volumes: [{name: data, hostPath: {path: /srv/etcd}}]
+`))
+		n.KubeadmWorker() // its kubelet reads the manifest
+		if got := componentOf(n, certs.Etcd).DataDirectories; !slices.Equal(got, want) {
+			t.Errorf("mounted at %s: %v, want %v", mounted, got, want)
+		}
+	}
 }
 
 func TestQuotaOfEtcd(t *testing.T) {

@@ -116,7 +116,7 @@ func isAssignment(word string) bool {
 // distinctive lists flags that a component's command line has, and that of a program which
 // merely mentions the component's name has not.
 var distinctive = map[certs.Service][]string{
-	certs.Etcd: {"name", "data-dir", "config-file", "cert-file", "peer-cert-file", "listen-client-urls", "listen-peer-urls",
+	certs.Etcd: {"name", "data-dir", "wal-dir", "config-file", "cert-file", "peer-cert-file", "listen-client-urls", "listen-peer-urls",
 		"initial-cluster", "advertise-client-urls", "auto-tls", "trusted-ca-file"},
 	certs.KubeAPIServer: {"etcd-servers", "tls-cert-file", "client-ca-file", "service-cluster-ip-range", "secure-port", "authorization-mode",
 		"service-account-issuer", "service-account-key-file", "advertise-address", "bind-address", "cert-dir"},

@@ -30,6 +30,9 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 	if err := s.backUp(t, backup); err != nil {
 		return l.write(nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()})
 	}
+	if err := s.copyEtcd(ctx, o, t, l); err != nil {
+		return err
+	}
 	unguarded, err := s.installRecovery(t)
 	if err != nil {
 		return l.write(nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()})

@@ -48,6 +48,7 @@ type fakeNode struct {
 	exits     time.Duration          // how long everything takes to exit
 	noKubelet bool                   // it does not run, and no static pod is started while it does not
 	startedBy map[certs.Service]inventory.RuntimeKind
+	etcdData  []string // directories of the member's data
 	elsewhere map[certs.Service]bool           // the key of its CA is on another node
 	keyUses   map[string][]inventory.KeyUse    // by the certificate's name
 	others    map[string][]inventory.OtherUser // by the name of the certificate whose file they read
@@ -154,6 +155,9 @@ func (n *fakeNode) scanNode(context.Context) (inventory.Node, error) {
 		if s == certs.Kubelet {
 			c.Runtime = inventory.Systemd
 			c.Unit = "kubelet.service"
+		}
+		if s == certs.Etcd {
+			c.DataDirectories = n.etcdData
 		}
 		if kind := n.startedBy[s]; kind != "" {
 			c.Runtime = kind

@@ -108,9 +108,9 @@ func laterOf(a, b time.Time) time.Time {
 	return a
 }
 
-// removeFiles removes old keys, and new ones that are not in use.
+// removeFiles removes old keys, new ones that are not in use, and a copy of etcd's data.
 func (r *Rotation) removeFiles() error {
-	for _, dir := range []string{r.BackupDir(), r.StagedDir()} {
+	for _, dir := range []string{r.BackupDir(), r.StagedDir(), r.EtcdDir()} {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}

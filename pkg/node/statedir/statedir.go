@@ -6,6 +6,7 @@
 //	rotations/ID/orders/N-KIND.json  the inbox
 //	rotations/ID/staged/           new keys and certificates until they are installed
 //	rotations/ID/backup/           the replaced files
+//	rotations/ID/etcd/             a copy of etcd's data, from before a recovery
 //	rotations/ID/output            standard error of its process, where it runs in no pod
 //	rotations/ID/signed.jsonl      the certificates that were signed for other nodes
 //
@@ -121,6 +122,9 @@ func (r *Rotation) StagedDir() string { return filepath.Join(r.path, "staged") }
 
 // BackupDir is the directory for replaced files.
 func (r *Rotation) BackupDir() string { return filepath.Join(r.path, "backup") }
+
+// EtcdDir is the directory for a copy of etcd's data.
+func (r *Rotation) EtcdDir() string { return filepath.Join(r.path, "etcd") }
 
 // OutputPath is the file of what the rotation's process writes to standard error where no pod
 // keeps it.

@@ -1,0 +1,194 @@
+// Package etcdcopy copies the data of an etcd member that is down or has no quorum, before a
+// recovery changes anything: a copy to return to, should the recovery damage the member.
+package etcdcopy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
+)
+
+// Limits of a copy.
+const (
+	// quietFor is for how long nothing may be written before the copy begins. It is more than the
+	// granularity of a file's time, so that every later write changes that time.
+	quietFor = time.Second
+	// quietWithin is how long to wait for that. A member without quorum writes nothing; one
+	// with it writes all the time.
+	quietWithin = 10 * time.Second
+	// spareBytes must remain free besides as much again as the copy takes: etcd itself needs
+	// room on what is usually the same disk.
+	spareBytes = 1 << 30
+)
+
+// ErrWritten means that the data was written to at all times, so that no copy is consistent.
+var ErrWritten = errors.New("etcd writes to it all the time: it has its quorum")
+
+// CopyTo copies directories of etcd into the directory to, each under its base name, with owners
+// and modes. It stops no process: the copy is kept only if no file was written to from a second
+// before it to its end, so that it is what a member that is stopped at that moment leaves behind.
+// Paths are those of this process. It returns the size in bytes. The directory to exists only if
+// the copy is complete; it must not exist before.
+func CopyTo(ctx context.Context, to string, directories ...string) (size int64, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, nodeapi.EtcdCopyLimit, fmt.Errorf("it took more than %s", nodeapi.EtcdCopyLimit))
+	defer cancel()
+	partial := to + ".partial"
+	defer func() { err = errors.Join(err, os.RemoveAll(partial)) }()
+	for began := time.Now(); ; {
+		size, err = copyOnce(ctx, partial, directories)
+		if err == nil {
+			err = os.Rename(partial, to)
+			return size, errors.Join(err, statedir.SyncDir(filepath.Dir(to)))
+		}
+		if !errors.Is(err, ErrWritten) || time.Since(began) > quietWithin {
+			return 0, err
+		}
+	}
+}
+
+// copyOnce fails with ErrWritten where something is written just before the copy or during it.
+func copyOnce(ctx context.Context, to string, directories []string) (size int64, err error) {
+	earlier, err := listAll(directories)
+	if err != nil {
+		return 0, err
+	}
+	if wait.SleepFor(ctx, quietFor) != nil {
+		return 0, context.Cause(ctx)
+	}
+	before, err := listAll(directories)
+	if err != nil || !slices.Equal(earlier, before) {
+		return 0, errors.Join(err, ErrWritten)
+	}
+	for _, e := range before {
+		size += e.size
+	}
+	if err := os.RemoveAll(to); err != nil {
+		return 0, err
+	}
+	if err := requireSpace(filepath.Dir(to), size); err != nil {
+		return 0, err
+	}
+	if err := statedir.MkdirAll(to); err != nil {
+		return 0, err
+	}
+	for _, e := range before {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		if err := e.copyBelow(to); err != nil {
+			return 0, err
+		}
+	}
+	after, err := listAll(directories)
+	if err != nil || !slices.Equal(before, after) {
+		return 0, errors.Join(err, ErrWritten)
+	}
+	return size, nil
+}
+
+// entry is a file or directory of etcd's data.
+type entry struct {
+	path     string // as this process reaches it
+	below    string // relative to the copy
+	size     int64
+	modified time.Time
+	mode     fs.FileMode
+	uid      int
+	gid      int
+	inode    uint64
+}
+
+// listAll lists directories with everything in them, a directory before what is in it.
+func listAll(directories []string) ([]entry, error) {
+	var out []entry
+	for _, directory := range directories {
+		parent := filepath.Dir(directory)
+		err := filepath.WalkDir(directory, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			e, err := describe(path)
+			if err != nil {
+				return err
+			}
+			e.below, err = filepath.Rel(parent, path)
+			out = append(out, e)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func describe(path string) (entry, error) {
+	var stat unix.Stat_t
+	if err := unix.Lstat(path, &stat); err != nil {
+		return entry{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	e := entry{path: path, modified: time.Unix(stat.Mtim.Unix()), mode: fs.FileMode(stat.Mode & 0o777),
+		uid: int(stat.Uid), gid: int(stat.Gid), inode: stat.Ino}
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		e.mode |= fs.ModeDir
+	case unix.S_IFREG:
+		e.size = stat.Size
+	default:
+		return entry{}, fmt.Errorf("%q is neither a file nor a directory", path)
+	}
+	return e, nil
+}
+
+// copyBelow copies one entry, and has it written to the disk.
+func (e entry) copyBelow(to string) (err error) {
+	target := filepath.Join(to, e.below)
+	if e.mode.IsDir() {
+		if err := os.Mkdir(target, e.mode.Perm()|0o700); err != nil {
+			return err
+		}
+		return os.Chown(target, e.uid, e.gid)
+	}
+	in, err := os.Open(e.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, e.mode.Perm())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	if _, err := out.ReadFrom(in); err != nil { // copy_file_range, which shares the blocks where the disk can
+		return err
+	}
+	if err := out.Chown(e.uid, e.gid); err != nil {
+		return err
+	}
+	return out.Sync()
+}
+
+// requireSpace refuses a copy that would leave etcd without room.
+func requireSpace(directory string, size int64) error {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(directory, &disk); err != nil {
+		return &fs.PathError{Op: "statfs", Path: directory, Err: err}
+	}
+	//nolint:gosec,unconvert // the types differ by platform; a disk has less than 2^63 bytes
+	free := int64(disk.Bavail) * int64(disk.Bsize)
+	if free < 2*size+spareBytes {
+		return fmt.Errorf("it has %d MiB, and the disk of %q has only %d MiB free", size>>20, directory, free>>20)
+	}
+	return nil
+}
