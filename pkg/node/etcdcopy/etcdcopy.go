@@ -28,7 +28,7 @@ const (
 	// with it writes all the time.
 	quietWithin = 10 * time.Second
 	// spareBytes must remain free besides as much again as the copy takes: etcd itself needs
-	// room on what is usually the same disk.
+	// room, usually on the same disk.
 	spareBytes = 1 << 30
 )
 
@@ -37,7 +37,7 @@ var ErrWritten = errors.New("etcd writes to it all the time: it has its quorum")
 
 // CopyTo copies directories of etcd into the directory to, each under its base name, with owners
 // and modes. It stops no process: the copy is kept only if no file was written to from a second
-// before it to its end, so that it is what a member that is stopped at that moment leaves behind.
+// before it to its end, so that it is equal to the data of a member stopped at that moment.
 // Paths are those of this process. It returns the size in bytes. The directory to exists only if
 // the copy is complete; it must not exist before.
 func CopyTo(ctx context.Context, to string, directories ...string) (size int64, err error) {
@@ -109,7 +109,7 @@ type entry struct {
 	inode    uint64
 }
 
-// listAll lists directories with everything in them, a directory before what is in it.
+// listAll lists directories with everything in them, a directory before its content.
 func listAll(directories []string) ([]entry, error) {
 	var out []entry
 	for _, directory := range directories {

@@ -160,7 +160,7 @@ func TestCopyNeedsSpace(t *testing.T) {
 	assert.ErrorContains(t, err, "free")
 }
 
-// TestLinksAreNotFollowed: what a link leads to would be copied from elsewhere.
+// TestLinksAreNotFollowed: a link may lead to any other directory.
 func TestLinksAreNotFollowed(t *testing.T) {
 	data := writeMember(t)
 	require.NoError(t, os.Symlink("/etc", filepath.Join(data, "member", "link")))

@@ -32,7 +32,7 @@ func (s *session) copyEtcd(ctx context.Context, o statedir.Order, t *transaction
 	return l.write(nodeapi.Record{Kind: nodeapi.EtcdCopied, Service: certs.Etcd, Message: text})
 }
 
-// copyData returns what was copied, and where to. A copy that an earlier attempt of this rotation
+// copyData returns the sentence that says so. A copy that an earlier attempt of this rotation
 // made is kept: it is that of before the recovery.
 func (s *session) copyData(ctx context.Context, directories []string) (string, error) {
 	place := filepath.Join(statedir.HostPath, "rotations", s.rotation.ID, filepath.Base(s.rotation.EtcdDir()))

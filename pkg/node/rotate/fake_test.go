@@ -48,7 +48,7 @@ type fakeNode struct {
 	exits     time.Duration          // how long everything takes to exit
 	noKubelet bool                   // it does not run, and no static pod is started while it does not
 	startedBy map[certs.Service]inventory.RuntimeKind
-	etcdData  []string // directories of the member's data
+	etcdData  []string                         // directories of the member's data
 	elsewhere map[certs.Service]bool           // the key of its CA is on another node
 	keyUses   map[string][]inventory.KeyUse    // by the certificate's name
 	others    map[string][]inventory.OtherUser // by the name of the certificate whose file they read
