@@ -78,14 +78,13 @@ func codeOf(status int) string {
 
 // problem is an error of our own API, as RFC 9457 has it.
 type problem struct {
-	Type   string `json:"type" doc:"always about:blank: code says which error it is"`
-	Title  string `json:"title" doc:"the status in words"`
-	Status int    `json:"status" doc:"the status of the answer"`
-	Detail string `json:"detail" doc:"the error"`
-	Code   string `json:"code" doc:"the kind of the error, for programs"`
-	Hint   string `json:"hint,omitempty" doc:"a command or request to try next"`
-	Field  string `json:"field,omitempty" doc:"the field of the request that is not valid"`
-	// Rotation is the address of a rotation that is in the way.
+	Type     string `json:"type" doc:"always about:blank: code says which error it is"`
+	Title    string `json:"title" doc:"the status in words"`
+	Status   int    `json:"status" doc:"the status of the answer"`
+	Detail   string `json:"detail" doc:"the error"`
+	Code     string `json:"code" doc:"the kind of the error, for programs"`
+	Hint     string `json:"hint,omitempty" doc:"a command or request to try next"`
+	Field    string `json:"field,omitempty" doc:"the field of the request that is not valid"`
 	Rotation string `json:"rotation,omitempty" doc:"address of the rotation that is in the way"`
 }
 
@@ -115,7 +114,7 @@ func (s *Server) writeAPIError(w http.ResponseWriter, r *http.Request, err error
 		w.Header().Set("Retry-After", strconv.Itoa(5))
 	}
 	if !isBelow(strings.TrimPrefix(pathOf(r), base), v3Root) {
-		writeDocument(w, e.Status, "application/problem+json", problem{Type: "about:blank", Title: http.StatusText(e.Status), Status: e.Status,
+		writeDocument(w, e.Status, contentProblem, problem{Type: "about:blank", Title: http.StatusText(e.Status), Status: e.Status,
 			Detail: e.Text, Code: e.Code, Hint: e.Hint, Field: e.Field, Rotation: rotation})
 		return
 	}

@@ -10,7 +10,11 @@ import (
 	"unicode"
 )
 
-const contentJSON = "application/json"
+// The types of answers.
+const (
+	contentJSON    = "application/json"
+	contentProblem = "application/problem+json"
+)
 
 // NewToken is a random token for requests to the API. Its form is that of Rancher's tokens, so that
 // clients can send it as a user and a password, too.

@@ -55,11 +55,17 @@ func postRoute[In, Out any](path, summary string, status int, answer func(*Serve
 	return newRoute(http.MethodPost, path, summary, status, answer)
 }
 
+// rawRoute is a route that writes its answer.
+func rawRoute(path, summary, content string, serve func(*Server, *apiCall)) apiRoute {
+	return apiRoute{Route: openapi.Route{Method: http.MethodGet, Path: path, Summary: summary, Status: http.StatusOK, Content: content}, serve: serve}
+}
+
 // newRoute is a route with the types of its body and its answer.
 func newRoute[In, Out any](method, path, summary string, status int, answer func(*Server, *apiCall, In) (Out, error)) apiRoute {
 	out := apiRoute{Route: openapi.Route{Method: method, Path: path, Summary: summary, Status: status, Answer: reflect.TypeFor[Out](), Content: contentJSON}}
 	if in := reflect.TypeFor[In](); in != reflect.TypeFor[nothing]() {
 		out.Body = in
+		out.BodyOptional = in.Implements(reflect.TypeFor[optionalBody]())
 	}
 	out.serve = func(s *Server, call *apiCall) {
 		in, err := readBody[In](call.r)

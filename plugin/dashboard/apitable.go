@@ -26,4 +26,23 @@ func v3Routes() []apiRoute {
 }
 
 // ownRoutes are those of our own API.
-func ownRoutes() []apiRoute { return nil }
+func ownRoutes() []apiRoute {
+	const cluster = apiRoot + "/clusters/{id}"
+	return []apiRoute{
+		rawRoute(apiRoot+"/openapi.json", "This document", contentJSON, (*Server).showOpenAPI),
+		getRoute(apiRoot+"/clusters", "All clusters", (*Server).listClusters),
+		getRoute(cluster, "One cluster", (*Server).readCluster),
+		getRoute(cluster+"/certificates", "Certificates, as check prints them: of the agents' reports, or of the last scan", (*Server).readCertificates),
+		getRoute(cluster+"/scan", "The scan that is running, or the last one", (*Server).readScan),
+		postRoute(cluster+"/scan", "Scan the nodes: starts a read-only pod on each", http.StatusAccepted, (*Server).startAPIScan),
+		postRoute(cluster+"/plans", "Plan a rotation, which changes nothing: the answer does not wait for the plan", http.StatusAccepted, (*Server).createAPIPlan),
+		getRoute(cluster+"/plans/{plan}", "A plan", (*Server).readPlan),
+		postRoute(cluster+"/plans/{plan}/cancel", "Cancel the making of a plan", http.StatusOK, (*Server).cancelAPIPlan),
+		getRoute(cluster+"/rotations", "The rotations of this dashboard, newest first", (*Server).listAPIRotations),
+		postRoute(cluster+"/rotations", "Start a plan, or plan a choice and start it: the answer comes once the rotation has begun", http.StatusCreated, (*Server).startAPIRotation),
+		getRoute(cluster+"/rotations/{rotation}", "A rotation: its progress, and at the end its report", (*Server).readAPIRotation),
+		postRoute(cluster+"/rotations/{rotation}/stop", "Stop a rotation after the node in progress, as Ctrl-C does", http.StatusOK, (*Server).stopAPIRotation),
+		rawRoute(cluster+"/rotations/{rotation}/events", "The events of a rotation as they happen (server-sent events)", contentEvents, (*Server).streamAPIEvents).withQuery(
+			openapi.Parameter{Name: "after", Text: "the number of an event: those after it are sent. The header Last-Event-ID has precedence"}),
+	}
+}

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
@@ -45,6 +46,16 @@ var outcomes = map[outcomeState]struct {
 	outcomeNotBegun:    {"not begun", unknown},
 	outcomeNotFollowed: {"not followed any more", attention},
 	outcomeNoReport:    {"ended without a report", expired},
+}
+
+// outcomeStates are all states, as text.
+func outcomeStates() []string {
+	var out []string
+	for state := range outcomes {
+		out = append(out, string(state))
+	}
+	slices.Sort(out)
+	return out
 }
 
 // outcomeView is the end of a rotation in words.

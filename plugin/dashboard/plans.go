@@ -122,6 +122,15 @@ const (
 	planBusy     planState = "busy" // another rotation of this cluster is in progress
 )
 
+// planStates are all states, as text.
+func planStates() []string {
+	var out []string
+	for _, state := range []planState{planScanning, planFailed, planReady, planEmpty, planStarted, planOld, planVoid, planBusy} {
+		out = append(out, string(state))
+	}
+	return out
+}
+
 func (k *work) stateOf(p *plannedRotation) planState {
 	key := clusterKey(p.Context)
 	switch {

@@ -9,6 +9,8 @@ import (
 	"time"
 )
 
+const contentEvents = "text/event-stream"
+
 // Limits of the streams of events. A browser beyond maxStreams asks again every few seconds.
 const (
 	maxStreams    = 64
@@ -48,7 +50,7 @@ func (s *Server) streamRotation(w http.ResponseWriter, r *http.Request, rotation
 		s.writeMessage(w, r, http.StatusServiceUnavailable, message{Title: "Too many open pages", Text: "Too many pages show a rotation in progress. Reload the page to see its state."})
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Content-Type", contentEvents)
 	// The deadline for reading the request would end the stream, too.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	s.sendEvents(w, r, rotation.log, id)

@@ -9,9 +9,11 @@ type Route struct {
 	Summary string
 	Query   []Parameter
 	Body    reflect.Type // nil: it has no body
-	Status  int          // of an answer without an error
-	Answer  reflect.Type // nil: no JSON
-	Content string       // type of the answer
+	// BodyOptional says that the body may be missing.
+	BodyOptional bool
+	Status       int          // of an answer without an error
+	Answer       reflect.Type // nil: its schema is not described
+	Content      string       // type of the answer
 }
 
 // Parameter is a parameter of the query.
