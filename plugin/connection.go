@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 
 	// Authentication by the tools of cloud providers.
@@ -112,7 +113,7 @@ func (f *connectionFlags) commandLine() string {
 	parts := []string{displayName}
 	for _, name := range repeatable {
 		if flag := f.set.Lookup(name); flag != nil && flag.Changed {
-			parts = append(parts, "--"+name+" "+shellWord(flag.Value.String()))
+			parts = append(parts, "--"+name+" "+printers.ShellWord(flag.Value.String()))
 		}
 	}
 	return strings.Join(parts, " ")

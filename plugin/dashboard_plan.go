@@ -122,7 +122,7 @@ func (d *contextCluster) rotationOptions(choice dashboard.Choice) (*rotateOption
 // sameCommand is the command line of the rotation.
 func (o *rotateOptions) sameCommand() string {
 	out := o.connectionFlags.commandLine()
-	add := func(flag, value string) { out += " --" + flag + " " + shellWord(value) }
+	add := func(flag, value string) { out += " --" + flag + " " + printers.ShellWord(value) }
 	if o.image != "" && o.image != version.NodeImage() {
 		add("image", o.image)
 	}
@@ -144,15 +144,4 @@ func (o *rotateOptions) sameCommand() string {
 		out += " --compromised"
 	}
 	return out
-}
-
-// shellWord quotes a word where a shell would split it or replace a part of it.
-func shellWord(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@,=+%", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -108,3 +108,14 @@ func CleanLines(s string) string {
 
 // ToTheSecond is a time to the second, for recent events.
 func ToTheSecond(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// ShellWord quotes a word where a shell would split it or replace a part of it.
+func ShellWord(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@,=+%", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

@@ -23,7 +23,9 @@ const (
 // [apiRoutes].
 type apiRoute struct {
 	openapi.Route
-	serve func(*Server, *apiCall)
+	serve  func(*Server, *apiCall)
+	right  Right // that a request needs which changes something; empty: none
+	starts bool  // it may start a rotation
 }
 
 // apiCall is a request to an API.
@@ -86,6 +88,23 @@ func newRoute[In, Out any](method, path, summary string, status int, answer func
 func (r apiRoute) withQuery(parameters ...openapi.Parameter) apiRoute {
 	r.Query = parameters
 	return r
+}
+
+// needing names the right that the page asks for before it offers the request.
+func (r apiRoute) needing(right Right) apiRoute {
+	r.right = right
+	return r
+}
+
+// startingWith says that the request starts a rotation, with an example of its body.
+func (r apiRoute) startingWith(example string) apiRoute {
+	r.starts = true
+	return r.withExample(example)
+}
+
+func (r apiRoute) withExample(example string) apiRoute {
+	r.Example = example
+	return r.needing(RightRotate)
 }
 
 // readBody reads a body strictly: an unknown field is an error, since a mistyped "nodes" must not

@@ -21,7 +21,7 @@ func v3Routes() []apiRoute {
 			openapi.Parameter{Name: "state", Text: "the state of the cluster"}),
 		getRoute(v3Root+"/clusters/{id}", "One cluster", (*Server).showV3Cluster),
 		postRoute(v3Root+"/clusters/{id}", "Plan a rotation, and start it: the answer comes once it has begun", http.StatusOK, (*Server).runV3Action).withQuery(
-			openapi.Parameter{Name: "action", Text: "the action", Required: true, Values: []string{v3Action}}),
+			openapi.Parameter{Name: "action", Text: "the action", Required: true, Values: []string{v3Action}}).startingWith(`{"services": "etcd", "caCertificates": false}`),
 	}
 }
 
@@ -34,12 +34,12 @@ func ownRoutes() []apiRoute {
 		getRoute(cluster, "One cluster", (*Server).readCluster),
 		getRoute(cluster+"/certificates", "Certificates, as check prints them: of the agents' reports, or of the last scan", (*Server).readCertificates),
 		getRoute(cluster+"/scan", "The scan that is running, or the last one", (*Server).readScan),
-		postRoute(cluster+"/scan", "Scan the nodes: starts a read-only pod on each", http.StatusAccepted, (*Server).startAPIScan),
-		postRoute(cluster+"/plans", "Plan a rotation, which changes nothing: the answer does not wait for the plan", http.StatusAccepted, (*Server).createAPIPlan),
+		postRoute(cluster+"/scan", "Scan the nodes: starts a read-only pod on each", http.StatusAccepted, (*Server).startAPIScan).needing(RightScan),
+		postRoute(cluster+"/plans", "Plan a rotation, which changes nothing: the answer does not wait for the plan", http.StatusAccepted, (*Server).createAPIPlan).withExample(`{"services": ["etcd"]}`),
 		getRoute(cluster+"/plans/{plan}", "A plan", (*Server).readPlan),
 		postRoute(cluster+"/plans/{plan}/cancel", "Cancel the making of a plan", http.StatusOK, (*Server).cancelAPIPlan),
 		getRoute(cluster+"/rotations", "The rotations of this dashboard, newest first", (*Server).listAPIRotations),
-		postRoute(cluster+"/rotations", "Start a plan, or plan a choice and start it: the answer comes once the rotation has begun", http.StatusCreated, (*Server).startAPIRotation),
+		postRoute(cluster+"/rotations", "Start a plan, or plan a choice and start it: the answer comes once the rotation has begun", http.StatusCreated, (*Server).startAPIRotation).startingWith(`{"services": ["etcd"]}`),
 		getRoute(cluster+"/rotations/{rotation}", "A rotation: its progress, and at the end its report", (*Server).readAPIRotation),
 		postRoute(cluster+"/rotations/{rotation}/stop", "Stop a rotation after the node in progress, as Ctrl-C does", http.StatusOK, (*Server).stopAPIRotation),
 		rawRoute(cluster+"/rotations/{rotation}/events", "The events of a rotation as they happen (server-sent events)", contentEvents, (*Server).streamAPIEvents).withQuery(

@@ -27,6 +27,9 @@ var style []byte
 //go:embed static/script.js
 var script []byte
 
+//go:embed static/api.js
+var apiScript []byte
+
 // parseTemplates returns the templates of pages whose links have a prefix.
 func parseTemplates(prefix string) *template.Template {
 	linkTo := func(path string) string { return prefix + path }
@@ -147,9 +150,13 @@ func printableRune(r rune) rune {
 	return r
 }
 
-func serveScript(w http.ResponseWriter, _ *http.Request) {
+func serveScript(w http.ResponseWriter, _ *http.Request) { sendScript(w, script) }
+
+func serveAPIScript(w http.ResponseWriter, _ *http.Request) { sendScript(w, apiScript) }
+
+func sendScript(w http.ResponseWriter, text []byte) {
 	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
-	_, _ = w.Write(script) // the browser closed the connection
+	_, _ = w.Write(text) // the browser closed the connection
 }
 
 func serveStyle(w http.ResponseWriter, _ *http.Request) {

@@ -175,6 +175,7 @@ func (s *Server) newHandler(port string) http.Handler {
 	for pattern, answer := range map[string]http.HandlerFunc{
 		"GET /static/style.css":                         serveStyle,
 		"GET /static/script.js":                         serveScript,
+		"GET /static/api.js":                            serveAPIScript,
 		"GET /{$}":                                      s.showOverview,
 		"GET /row":                                      s.showRow,
 		"GET /clusters/{context}":                       s.showCluster,
@@ -184,6 +185,7 @@ func (s *Server) newHandler(port string) http.Handler {
 		"GET /clusters/{context}/rotations/{id}/events": s.streamEvents,
 		"GET /clusters/{context}/history/{id}":          s.showHistory,
 		"GET /clusters/{context}/mark":                  s.showMark,
+		"GET /clusters/{context}/api":                   s.showAPI,
 		"POST /clusters/{context}/scan":                 s.startScan,
 		"POST /clusters/{context}/journals":             s.startJournals,
 		"POST /clusters/{context}/history/{id}":         s.startRecords,

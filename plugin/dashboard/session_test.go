@@ -102,8 +102,8 @@ func TestPrefixIsKnownToTheBrowserOnly(t *testing.T) {
 	for _, path := range []string{"/", "/open", "/open?token=" + ts.session.token, "/static/script.js", "/static/style.css", "/clusters/prod", "//", prefix[:5] + "/", "/x" + prefix + "/"} {
 		assert.NotContains(t, read(path), prefix[1:], path)
 	}
-	link := regexp.MustCompile(`(?:href|action|src|data-row|data-stream)="(/[^"]*)"`)
-	for _, path := range []string{"/", "/clusters/prod", "/clusters/prod/rotate", "/clusters/prod/mark", plan, rotation, "/clusters/prod/history/7f3c2a", "/nothing", "/row?context=prod"} {
+	link := regexp.MustCompile(`(?:href|action|src|data-row|data-stream|data-send)="(/[^"]*)"`)
+	for _, path := range []string{"/", "/clusters/prod", "/clusters/prod/rotate", "/clusters/prod/mark", "/clusters/prod/api", plan, rotation, "/clusters/prod/history/7f3c2a", "/nothing", "/row?context=prod"} {
 		found := link.FindAllStringSubmatch(read(prefix+path), -1)
 		assert.NotEmpty(t, found, path)
 		for _, address := range found {

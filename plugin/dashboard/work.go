@@ -178,6 +178,25 @@ func (k *work) newestOf(key string) *rotation {
 	return all[len(all)-1]
 }
 
+// newestIDs are the ids of the newest plan and rotation of a context, by the names that they have in
+// paths of the API.
+func (k *work) newestIDs(context string) map[string]string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := map[string]string{}
+	for _, p := range k.plans {
+		if p.Context.Name == context {
+			out["plan"] = p.ID
+		}
+	}
+	for _, r := range k.rotations {
+		if r.Context.Name == context {
+			out["rotation"] = r.ID
+		}
+	}
+	return out
+}
+
 // rotationsOf are the rotations of a cluster that this process has begun, newest first.
 func (k *work) rotationsOf(key string) []ownRotation {
 	k.mu.Lock()

@@ -1,8 +1,8 @@
 package openapi
 
 import (
+	"encoding/json"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -19,8 +19,6 @@ type Document struct {
 	// Session is the name of the cookie that permits requests besides the token.
 	Session string
 }
-
-var pathParameter = regexp.MustCompile(`\{([a-zA-Z]+)\}`)
 
 // Build makes the document. It can be encoded as JSON.
 func (d Document) Build() map[string]any {
@@ -54,7 +52,7 @@ func (d Document) describeRoute(s *schemas, route Route) object {
 	}
 	answer := object{"description": "the answer", "content": object{route.Content: object{"schema": schema}}}
 	out := object{
-		"summary": route.Summary, "operationId": operationID(route), "parameters": describeParameters(route),
+		"summary": route.Summary, "operationId": route.OperationID(), "parameters": describeParameters(route),
 		"responses": object{
 			strconv.Itoa(route.Status): answer,
 			"default":                  object{"description": "an error", "content": object{content: object{"schema": s.ofType(failure)}}},
@@ -62,15 +60,19 @@ func (d Document) describeRoute(s *schemas, route Route) object {
 	}
 	if route.Body != nil {
 		s.closeType(route.Body)
-		out["requestBody"] = object{"required": !route.BodyOptional, "content": object{"application/json": object{"schema": s.ofType(route.Body)}}}
+		body := object{"schema": s.ofType(route.Body)}
+		if route.Example != "" {
+			body["example"] = json.RawMessage(route.Example)
+		}
+		out["requestBody"] = object{"required": !route.BodyOptional, "content": object{"application/json": body}}
 	}
 	return out
 }
 
 func describeParameters(route Route) []any {
 	out := []any{}
-	for _, name := range pathParameter.FindAllStringSubmatch(route.Path, -1) {
-		out = append(out, object{"name": name[1], "in": "path", "required": true, "schema": object{"type": "string"}})
+	for _, name := range route.PathParameters() {
+		out = append(out, object{"name": name, "in": "path", "required": true, "schema": object{"type": "string"}})
 	}
 	for _, p := range route.Query {
 		schema := object{"type": "string"}
@@ -78,15 +80,6 @@ func describeParameters(route Route) []any {
 			schema["enum"] = p.Values
 		}
 		out = append(out, object{"name": p.Name, "in": "query", "required": p.Required, "description": p.Text, "schema": schema})
-	}
-	return out
-}
-
-// operationID is a name of a route, such as postApiV1ClustersIdScan.
-func operationID(route Route) string {
-	out := strings.ToLower(route.Method)
-	for _, word := range regexp.MustCompile(`[A-Za-z0-9]+`).FindAllString(route.Path, -1) {
-		out += upperFirst(word)
 	}
 	return out
 }
