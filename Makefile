@@ -10,7 +10,8 @@ VERSION ?= $(or $(shell git describe --tags --exact-match --match 'v*' 2>/dev/nu
 COMMIT  := $(shell git describe --always --dirty --match '' 2>/dev/null)
 
 # Go refuses to build in a checkout that git distrusts unless it may ignore git.
-export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+# Without the paths of this checkout in what is compiled, another checkout of it is compiled once.
+export GOFLAGS := $(strip $(GOFLAGS) -trimpath -buildvcs=false)
 
 # For e2e: which tests (all), and whether their cluster stays (no).
 export RUN KEEP_LAB
