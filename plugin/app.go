@@ -19,6 +19,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -98,8 +99,8 @@ func (a *app) runCommandLine(ctx context.Context, args []string) int {
 	if ctx.Err() != nil && !errors.As(err, &stopped) && !errors.As(err, &explained) && !errors.Is(err, errLeftOut) && !errors.Is(err, errDeclined) {
 		err = interruption(ran.Name()) // shorter than the error of the interrupted request
 	}
-	if text := errorText(err, flags.recoverHint); text != "" {
-		fmt.Fprintln(a.ErrOut, "error: "+printers.CleanLines(text))
+	if shown := explainCause(err, flags.recoverHint); shown.Error() != "" {
+		fmt.Fprintln(a.ErrOut, "error: "+printers.CleanLines(hint.TextOf(shown)))
 	}
 	return exitCode(ran.Name(), err, ctx.Err() != nil)
 }
@@ -108,7 +109,7 @@ func (a *app) runCommandLine(ctx context.Context, args []string) int {
 func interruption(command string) error {
 	switch command {
 	case "install", "uninstall", "mark-compromised":
-		return errors.New("interrupted: part of it may be done\nhint: the same command again does the rest")
+		return hint.AddTo(errors.New("interrupted: part of it may be done"), "the same command again does the rest")
 	}
 	return errors.New("interrupted before anything was changed")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -94,7 +95,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fmt.Errorf("unexpected argument %q\nhint: see %s --help", args[0], cmd.CommandPath())
+	return hint.AddTo(fmt.Errorf("unexpected argument %q", args[0]), "see %s --help", cmd.CommandPath())
 }
 
 // Complete parses the flags into typed values.
@@ -107,7 +108,8 @@ func (o *checkOptions) Complete(cmd *cobra.Command) error {
 		return err
 	}
 	if o.overSSH() && (o.findSecrets || o.selector != "") {
-		return errors.New("check over ssh asks no API server, so --find-secrets and --selector exclude --transport ssh\nhint: name the machines with --host, or leave --transport out")
+		return hint.AddTo(errors.New("check over ssh asks no API server, so --find-secrets and --selector exclude --transport ssh"),
+			"name the machines with --host, or leave --transport out")
 	}
 	if o.wanted, err = certs.ParseServices(o.services); err != nil {
 		return err

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 var shells = []string{"bash", "zsh", "fish", "powershell"}
@@ -30,9 +32,9 @@ Shells: ` + strings.Join(shells, ", ") + `.`,
 				return nil
 			}
 			if len(args) == 1 {
-				return fmt.Errorf("unknown shell %q\nhint: want one of %s", args[0], strings.Join(shells, ", "))
+				return hint.AddTo(fmt.Errorf("unknown shell %q", args[0]), "want one of %s", strings.Join(shells, ", "))
 			}
-			return fmt.Errorf("no shell is named\nhint: want one of %s", strings.Join(shells, ", "))
+			return hint.AddTo(errors.New("no shell is named"), "want one of %s", strings.Join(shells, ", "))
 		},
 		ValidArgsFunction: cobra.FixedCompletions(shells, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {

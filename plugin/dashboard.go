@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
@@ -82,7 +83,7 @@ Exit codes:
 // Run serves the pages until ctx ends.
 func (o *dashboardOptions) Run(ctx context.Context) error {
 	if o.port < 0 || o.port > 65535 {
-		return fmt.Errorf("invalid --port %d\nhint: want 1 to 65535, or 0 for any free port", o.port)
+		return hint.AddTo(fmt.Errorf("invalid --port %d", o.port), "want 1 to 65535, or 0 for any free port")
 	}
 	clusters, err := o.openContexts(o.connectionFlags, ctx.Done())
 	if err != nil {
@@ -131,9 +132,10 @@ func (o *dashboardOptions) listenLocally(ctx context.Context) (net.Listener, err
 	listener, err := config.Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.port)))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("listen at port %d: another program uses it\nhint: --port with another number, or without --port any free one is used", o.port)
+		return nil, hint.AddTo(fmt.Errorf("listen at port %d: another program uses it", o.port),
+			"--port with another number, or without --port any free one is used")
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("listen at port %d: %w\nhint: use a port above 1023", o.port, syscall.EACCES)
+		return nil, hint.AddTo(fmt.Errorf("listen at port %d: %w", o.port, syscall.EACCES), "use a port above 1023")
 	case err != nil:
 		return nil, fmt.Errorf("listen at port %d: %w", o.port, err)
 	}

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
@@ -22,22 +23,12 @@ type contextCluster struct {
 	ending *endings
 }
 
-// explainedError is an error with the text that a command prints for it.
-type explainedError struct {
-	cause error
-	text  string
-}
-
-func (e *explainedError) Error() string { return e.text }
-
-func (e *explainedError) Unwrap() error { return e.cause }
-
 // explainError adds the hints that a command prints with an error.
 func explainError(err error, flags *connectionFlags) error {
 	if err == nil {
 		return nil
 	}
-	return &explainedError{cause: err, text: errorText(err, flags.recoverHint)}
+	return &explainedError{cause: err, shown: explainCause(err, flags.recoverHint)}
 }
 
 // journalReader are the options of a command that reads the journals of all nodes.
@@ -109,7 +100,8 @@ func (d *contextCluster) DeleteMark(ctx context.Context, name string) error {
 	case err == nil:
 		return nil
 	case apierrors.IsForbidden(err):
-		err = fmt.Errorf("delete CompromisedCertificate %q: %w\nhint: an administrator can bind the ClusterRole rotate-certs:incident-responder to you", name, err)
+		err = hint.AddTo(fmt.Errorf("delete CompromisedCertificate %q: %w", name, err),
+			"an administrator can bind the ClusterRole rotate-certs:incident-responder to you")
 	default:
 		err = fmt.Errorf("delete CompromisedCertificate %q: %w", name, err)
 	}

@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
@@ -76,7 +76,7 @@ func (k *kubeContexts) Open(name string) (dashboard.Cluster, error) {
 		return nil, explainError(err, flags)
 	}
 	if server := parsed.contexts[at].Server; len(parsed.raw.Contexts) == 0 && conn.config.Host != server {
-		return nil, fmt.Errorf("the API server of %q was %s, and is %s now\nhint: start the dashboard again", name, server, conn.config.Host)
+		return nil, hint.AddTo(fmt.Errorf("the API server of %q was %s, and is %s now", name, server, conn.config.Host), "start the dashboard again")
 	}
 	neverPrompt(conn.config)
 	return &contextCluster{app: k.app.quietCopy(), shown: k.app, flags: flags, conn: conn, name: name, ending: k.ending}, nil
@@ -117,7 +117,7 @@ func (f *connectionFlags) onlyContext() ([]dashboard.Context, error) {
 		return nil, explainError(err, f)
 	}
 	if *f.APIServer == "" && strings.HasSuffix(config.Host, "://localhost:8080") { // the default of kubectl
-		return nil, errors.New(noKubeconfig)
+		return nil, errNoKubeconfig
 	}
 	name := inCluster
 	if *f.APIServer != "" {
@@ -148,7 +148,7 @@ func unknownContext(name string, known []dashboard.Context) error {
 	for _, c := range known {
 		names = append(names, c.Name)
 	}
-	return fmt.Errorf("the kubeconfig has no context %q\nhint: its contexts are %s", name, printers.SomeNames(names))
+	return hint.AddTo(fmt.Errorf("the kubeconfig has no context %q", name), "its contexts are %s", printers.SomeNames(names))
 }
 
 // copyFlags are flags with the same values. They read the kubeconfig anew.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
@@ -75,7 +76,7 @@ func TestDashboardShowsEveryContext(t *testing.T) {
 			_, err = c.State(t.Context())
 		}
 		require.Error(t, err, name)
-		assert.Contains(t, err.Error(), says)
+		assert.Contains(t, hint.TextOf(err), says)
 	}
 	good, err := clusters.Open("b-test")
 	require.NoError(t, err)
@@ -205,7 +206,7 @@ func TestDashboardOfOneContext(t *testing.T) {
 	*flags.Context = "e"
 	require.NoError(t, flags.set.Set("context", "e"))
 	_, err := a.openContexts(flags, nil)
-	assert.EqualError(t, err, "the kubeconfig has no context \"e\"\nhint: its contexts are a-none, b-test, c-slow, d lost")
+	assert.Equal(t, "the kubeconfig has no context \"e\"\nhint: its contexts are a-none, b-test, c-slow, d lost", hint.TextOf(err))
 }
 
 func TestDashboardWithoutAKubeconfig(t *testing.T) {
@@ -213,7 +214,7 @@ func TestDashboardWithoutAKubeconfig(t *testing.T) {
 	s := newAPIServer(t)
 	a := s.app(genericiooptions.NewTestIOStreamsDiscard())
 	_, err := a.openContexts(newConnectionFlags(), nil)
-	assert.EqualError(t, err, noKubeconfig)
+	assert.ErrorIs(t, err, errNoKubeconfig)
 
 	only := dashboardOf(t, a, map[string]string{"server": s.URL})
 	require.Equal(t, []dashboard.Context{{Name: s.URL, Server: s.URL, Current: true}}, only.Contexts())
@@ -239,7 +240,7 @@ func TestHangingClusterDoesNotHoldUpTheOthers(t *testing.T) {
 	_, err = slow.State(ctx)
 	require.Error(t, err)
 	assert.Contains(t, err.Error(), "the API server at "+hanging.URL+" does not answer in time")
-	assert.True(t, strings.Contains(err.Error(), "\nhint: is it running, and can this machine reach it?"), err.Error())
+	assert.Contains(t, hint.TextOf(err), "\nhint: is it running, and can this machine reach it?")
 
 	other, err := clusters.Open("b-test")
 	require.NoError(t, err)

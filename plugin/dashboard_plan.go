@@ -85,7 +85,7 @@ func (s scanningAPI) MayRotate(ctx context.Context) error { return s.Permitted(c
 func (d *contextCluster) withoutWatcher(installed *v1alpha1.WatcherStatus, unknown error) string {
 	switch {
 	case unknown != nil:
-		return fmt.Sprintf("Whether the watcher is installed is unknown (%s), so this process carries the rotation out; the lock keeps both from working at once.", d.whyUnknown(unknown))
+		return fmt.Sprintf("Whether the watcher is installed is unknown (%s), so this process carries the rotation out; the lock keeps both from working at once.", whyUnknown(unknown))
 	case installed == nil || installed.Watcher == nil:
 		return ""
 	case installed.Watcher.NotifyOnly:

@@ -15,6 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
@@ -120,9 +121,9 @@ func TestDashboardNamesTheHolderOfTheLock(t *testing.T) {
 			require.Error(t, err)
 			assert.Nil(t, report, "nothing has begun")
 			assert.ErrorIs(t, err, dashboard.ErrNotBegun)
-			assert.Equal(t, 1, strings.Count(err.Error(), "hint: "))
+			assert.Equal(t, 1, strings.Count(hint.TextOf(err), "hint: "))
 			assert.Contains(t, err.Error(), "another rotation holds the lock: jane@laptop")
-			assert.Contains(t, err.Error(), "\nhint: wait until it has finished")
+			assert.Contains(t, hint.TextOf(err), "\nhint: wait until it has finished")
 			assert.False(t, f.did("open"), "%v", f.log)
 		})
 	}
@@ -172,8 +173,8 @@ func TestDashboardInterruptsARotation(t *testing.T) {
 	stopped := clusters.ending.endError(nil)
 	require.Error(t, stopped)
 	assert.Equal(t, 130, exitCode("dashboard", stopped, true))
-	assert.Contains(t, errorText(stopped, nil), "rotation of night-shift: interrupted")
-	assert.Contains(t, errorText(stopped, nil), "run kubectl rotate-certs --context night-shift --service etcd: it continues this rotation (")
+	assert.Contains(t, hint.TextOf(explainCause(stopped, nil)), "rotation of night-shift: interrupted")
+	assert.Contains(t, hint.TextOf(explainCause(stopped, nil)), "run kubectl rotate-certs --context night-shift --service etcd: it continues this rotation (")
 	assert.NotContains(t, err.Error(), "run the same command again")
 	assert.Equal(t, "stopping; press Ctrl-C again to stop at once", a.firstInterruptText(), "no rotation is in progress")
 }
@@ -232,5 +233,5 @@ func TestInterruptedDashboardReportsItsRotations(t *testing.T) {
 	err := e.endError(nil)
 	var explained *explainedError
 	require.ErrorAs(t, err, &explained, "by which the program knows it")
-	assert.Equal(t, "rotation of b-test: done, but something in scope was left out\nrotation of c-slow: cp1: etcd did not become healthy", errorText(err, nil))
+	assert.Equal(t, "rotation of b-test: done, but something in scope was left out\nrotation of c-slow: cp1: etcd did not become healthy", hint.TextOf(explainCause(err, nil)))
 }

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -11,11 +12,12 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // errPlanUsed means that a plan was carried out before: the nodes are not as it describes them.
-var errPlanUsed = errors.New("this plan was begun already\nhint: plan again")
+var errPlanUsed = hint.AddTo(errors.New("this plan was begun already"), "plan again")
 
 // endings are the errors of the rotations that this process has carried out.
 type endings struct {
@@ -54,7 +56,7 @@ func (e *endings) endError(serving error) error {
 	if joined == nil {
 		return nil
 	}
-	return &explainedError{cause: joined, text: joined.Error()}
+	return &explainedError{cause: joined, shown: joined}
 }
 
 // ofRotation is the error of a rotation for the terminal, where several clusters are reported.
@@ -62,11 +64,11 @@ func (d *contextCluster) ofRotation(err error) error {
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
+	shown := err
 	if errors.Is(err, errLeftOut) {
-		text = errLeftOut.Error()
+		shown = errLeftOut
 	}
-	return &explainedError{cause: err, text: "rotation of " + d.name + ": " + text}
+	return &explainedError{cause: err, shown: fmt.Errorf("rotation of %s: %w", d.name, shown)}
 }
 
 // explainRun is the error of a rotation with the command that continues it: to run the dashboard
@@ -75,13 +77,14 @@ func (d *contextCluster) explainRun(err error, command string) error {
 	if err == nil {
 		return nil
 	}
-	text := strings.ReplaceAll(errorText(err, d.flags.recoverHint), "run the same command again:", "run "+command+":")
-	return &explainedError{cause: err, text: text}
+	shown := explainCause(err, d.flags.recoverHint)
+	text := strings.ReplaceAll(shown.Error(), "run the same command again:", "run "+command+":")
+	return &explainedError{cause: err, shown: &rewordedError{shown, text}}
 }
 
 // notBegun says with an error that nothing has begun.
 func (d *contextCluster) notBegun(err error) error {
-	return &explainedError{cause: errors.Join(dashboard.ErrNotBegun, err), text: errorText(err, d.flags.recoverHint)}
+	return &explainedError{cause: errors.Join(dashboard.ErrNotBegun, err), shown: explainCause(err, d.flags.recoverHint)}
 }
 
 // runFunc carries a plan out.

@@ -16,6 +16,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
@@ -65,8 +66,9 @@ func (d *contextCluster) State(ctx context.Context) (dashboard.State, error) {
 	}
 	requests.Wait()
 	if s.failure != nil {
-		// The text alone: it says more than that a deadline has passed.
-		return dashboard.State{}, errors.New(errorText(s.failure, d.flags.recoverHint))
+		// Without its cause: the text says more than that a deadline has passed.
+		shown := explainCause(s.failure, d.flags.recoverHint)
+		return dashboard.State{}, hint.AddTo(errors.New(shown.Error()), "%s", strings.Join(hint.AllOf(shown), "; "))
 	}
 	s.concludeState()
 	return s.state, nil
@@ -120,7 +122,7 @@ func (s *stateReader) noteFailure(what, verb, resource string, err error) {
 	case apierrors.IsForbidden(err):
 		s.state.NotRead = append(s.state.NotRead, fmt.Sprintf("%s: missing permission: %s %s", what, verb, resource))
 	case statusCode(err) != 0 && !apierrors.IsUnauthorized(err):
-		s.state.NotRead = append(s.state.NotRead, what+": "+err.Error())
+		s.state.NotRead = append(s.state.NotRead, what+": "+hint.TextOf(err))
 	case s.failure == nil:
 		s.failure = err
 	}
@@ -142,20 +144,19 @@ func (s *stateReader) readVersion(ctx context.Context) {
 func (s *stateReader) readWatcher(ctx context.Context) {
 	found, err := s.app.survey(ctx, s.conn)
 	s.state.Watcher = found
-	s.state.WatcherUnknown = s.whyUnknown(err)
+	s.state.WatcherUnknown = whyUnknown(err)
 }
 
 // whyUnknown is why it is unknown whether the watcher is installed, in one line; empty: it is
 // known.
-func (d *contextCluster) whyUnknown(err error) string {
+func whyUnknown(err error) string {
 	switch {
 	case err == nil:
 		return ""
 	case apierrors.IsForbidden(err):
 		return "missing permission: list deployments.apps and daemonsets.apps"
 	}
-	line, _, _ := strings.Cut(errorText(err, d.flags.recoverHint), "\n")
-	return line
+	return firstLine(err)
 }
 
 func (s *stateReader) readNodes(ctx context.Context) {

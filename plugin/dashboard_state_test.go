@@ -12,6 +12,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
@@ -126,7 +127,7 @@ func TestMarkAndItsDeletion(t *testing.T) {
 	s.forbidden = []string{"delete compromisedcertificates"}
 	err := c.DeleteMark(t.Context(), name)
 	require.Error(t, err)
-	assert.Contains(t, err.Error(), "rotate-certs:incident-responder")
+	assert.Contains(t, hint.TextOf(err), "rotate-certs:incident-responder")
 	s.forbidden = nil
 	require.NoError(t, c.DeleteMark(t.Context(), name))
 	assert.Empty(t, s.paths("/compromisedcertificates/"))

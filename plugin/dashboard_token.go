@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
@@ -25,7 +26,7 @@ func writeTokenFile(path, token string) (remove func(), err error) {
 	case err != nil:
 		return nil, fmt.Errorf("write the token of the API: %w", err)
 	case !strings.HasPrefix(before, dashboard.TokenPrefix):
-		return nil, fmt.Errorf("write the token of the API to %q: the file exists and holds no such token\nhint: choose a file that does not exist", path)
+		return nil, hint.AddTo(fmt.Errorf("write the token of the API to %q: the file exists and holds no such token", path), "choose a file that does not exist")
 	}
 	// A file of its own is renamed, so that the mode is right from the beginning and a link is replaced.
 	file, err := os.CreateTemp(filepath.Dir(path), ".rotate-certs-*") // mode 0600
@@ -55,7 +56,7 @@ func readTokenFile(path string) (string, error) {
 		return "", err
 	}
 	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%q is not a file\nhint: choose a file that does not exist", path)
+		return "", hint.AddTo(fmt.Errorf("%q is not a file", path), "choose a file that does not exist")
 	}
 	file, err := os.Open(path)
 	if err != nil {

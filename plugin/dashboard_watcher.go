@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
@@ -37,7 +37,7 @@ func (d *contextCluster) runByWatcher(o *rotateOptions, c *cluster, document v1a
 		name, err := d.createRotation(ctx, api, o)
 		switch {
 		case err != nil && isTransient(err):
-			return nil, explainError(fmt.Errorf("%w\nhint: it may have been created: kubectl get certificaterotations", err), d.flags)
+			return nil, hint.AddTo(explainError(err, d.flags), "it may have been created: kubectl get certificaterotations")
 		case err != nil:
 			return nil, d.notBegun(err)
 		}
@@ -66,7 +66,8 @@ func (d *contextCluster) createRotation(ctx context.Context, api *objects, o *ro
 	created, err := api.resourceOf(rotationsResource, "").Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
 	switch {
 	case apierrors.IsForbidden(err):
-		return "", fmt.Errorf("create CertificateRotation: %w\nhint: an administrator can bind the ClusterRole rotate-certs:start to you, or run: %s", err, o.sameCommand())
+		return "", hint.AddTo(fmt.Errorf("create CertificateRotation: %w", err),
+			"an administrator can bind the ClusterRole rotate-certs:start to you, or run: %s", o.sameCommand())
 	case err != nil:
 		return "", fmt.Errorf("create CertificateRotation: %w", err)
 	}
@@ -82,12 +83,12 @@ func (d *contextCluster) followRotation(ctx context.Context, api *objects, name 
 		now, err := readRotation(ctx, api, name)
 		switch {
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("CertificateRotation %q: %w: %w; the watcher continues it\nhint: kubectl get certificaterotation %s shows it; to cancel it: kubectl delete certificaterotation %s",
-				name, dashboard.ErrNotFollowed, context.Cause(ctx), name, name)
+			return nil, hint.AddTo(fmt.Errorf("CertificateRotation %q: %w: %w; the watcher continues it", name, dashboard.ErrNotFollowed, context.Cause(ctx)),
+				"kubectl get certificaterotation %s shows it; to cancel it: kubectl delete certificaterotation %s", name, name)
 		case apierrors.IsNotFound(err):
-			return nil, fmt.Errorf("CertificateRotation %q was deleted, which cancels it\nhint: the node in progress is finished or rolled back first", name)
+			return nil, hint.AddTo(fmt.Errorf("CertificateRotation %q was deleted, which cancels it", name), "the node in progress is finished or rolled back first")
 		case err != nil && (!isTransient(err) || failing > unreachableFor):
-			return nil, notFollowed(name, errorText(err, func() string { return "" }), "the watcher continues it")
+			return nil, notFollowed(name, firstLine(err), "the watcher continues it")
 		case err != nil:
 			failing += checkEvery
 		default:
@@ -106,8 +107,8 @@ func (d *contextCluster) followRotation(ctx context.Context, api *objects, name 
 
 // notFollowed is the error of a rotation that the watcher has, and that has not ended.
 func notFollowed(name, why, then string) error {
-	why, _, _ = strings.Cut(why, "\n")
-	return fmt.Errorf("CertificateRotation %q: %w: %s; %s\nhint: kubectl get certificaterotation %s", name, dashboard.ErrNotFollowed, why, then, name)
+	return hint.AddTo(fmt.Errorf("CertificateRotation %q: %w: %s; %s", name, dashboard.ErrNotFollowed, why, then),
+		"kubectl get certificaterotation %s", name)
 }
 
 func readRotation(ctx context.Context, api *objects, name string) (*v1alpha1.CertificateRotation, error) {
@@ -167,7 +168,7 @@ func rotationError(c *v1alpha1.CertificateRotation) error {
 	case v1alpha1.StateSucceeded:
 		return nil
 	case v1alpha1.StateManualInterventionRequired:
-		return fmt.Errorf("%w: %s", fleet.ErrManualInterventionRequired, c.Message())
+		return fmt.Errorf("%w: %w", fleet.ErrManualInterventionRequired, hint.FromText(c.Message()))
 	}
-	return errors.New(c.Message())
+	return hint.FromText(c.Message())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
@@ -157,7 +158,7 @@ func TestRotationOfTheWatcherThatDoesNotSucceed(t *testing.T) {
 				}
 			})
 			require.Error(t, err)
-			assert.Contains(t, err.Error(), tt.says)
+			assert.Contains(t, hint.TextOf(err), tt.says)
 			if tt.is != nil {
 				assert.ErrorIs(t, err, tt.is)
 			}
@@ -183,7 +184,7 @@ func TestWatcherContinuesWhereTheDashboardEnds(t *testing.T) {
 	require.Error(t, err)
 	assert.ErrorIs(t, err, dashboard.ErrNotFollowed)
 	assert.ErrorIs(t, err, fleet.ErrInterrupted)
-	assert.Contains(t, err.Error(), "the watcher continues it\nhint: kubectl get certificaterotation dashboard-x7k2p shows it; to cancel it: kubectl delete certificaterotation dashboard-x7k2p")
+	assert.Contains(t, hint.TextOf(err), "the watcher continues it\nhint: kubectl get certificaterotation dashboard-x7k2p shows it; to cancel it: kubectl delete certificaterotation dashboard-x7k2p")
 	assert.NotEmpty(t, s.paths(createdPath))
 }
 
@@ -229,7 +230,7 @@ func TestRotationThatMayNotBeCreated(t *testing.T) {
 	require.Error(t, err)
 	assert.Nil(t, report)
 	assert.ErrorIs(t, err, dashboard.ErrNotBegun)
-	assert.Contains(t, err.Error(), "hint: an administrator can bind the ClusterRole rotate-certs:start to you, or run: kubectl rotate-certs --context b-test --service etcd")
+	assert.Contains(t, hint.TextOf(err), "hint: an administrator can bind the ClusterRole rotate-certs:start to you, or run: kubectl rotate-certs --context b-test --service etcd")
 }
 
 func TestLockIsReadBeforeTheWatcherIsAsked(t *testing.T) {
@@ -274,7 +275,7 @@ func TestRotationOfTheWatcherIsNotFollowedForever(t *testing.T) {
 			})
 			require.ErrorIs(t, err, dashboard.ErrNotFollowed)
 			assert.Nil(t, report)
-			assert.Contains(t, err.Error(), tt.says)
+			assert.Contains(t, hint.TextOf(err), tt.says)
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -66,7 +67,7 @@ CloudEvents, one on each line.`,
 // Complete turns flags into values.
 func (o *eventsOptions) Complete() error {
 	if o.format = printers.Format(o.output); o.output != "" && !oneOf(eventFormats, o.output) {
-		return fmt.Errorf("unknown output format %q\nhint: one of %s", o.output, strings.Join(eventFormats, ", "))
+		return hint.AddTo(fmt.Errorf("unknown output format %q", o.output), "one of %s", strings.Join(eventFormats, ", "))
 	}
 	var err error
 	if o.from, err = parseSince(o.since, o.now()); err != nil {

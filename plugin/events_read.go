@@ -15,6 +15,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -96,8 +97,8 @@ func (o *eventsOptions) chooseOpener(ctx context.Context) (opener, error) {
 		case err != nil && !apierrors.IsForbidden(err):
 			return nil, err
 		case err == nil && (found == nil || found.watcher == nil):
-			return nil, fmt.Errorf("the watcher is not installed in this cluster\nhint: install it with %s install, or give the URL of a watcher outside the cluster: --url http://HOST:PORT",
-				o.connectionFlags.commandLine())
+			return nil, hint.AddTo(errors.New("the watcher is not installed in this cluster"),
+				"install it with %s install, or give the URL of a watcher outside the cluster: --url http://HOST:PORT", o.connectionFlags.commandLine())
 		case err == nil:
 			namespace = found.namespace
 		default:
@@ -120,11 +121,11 @@ func explainProxy(err error, namespace string) error {
 	case err == nil:
 		return nil
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("read events: %w\nhint: an administrator can bind the Role rotate-certs:view in namespace %s to you", err, namespace)
+		return hint.AddTo(fmt.Errorf("read events: %w", err), "an administrator can bind the Role rotate-certs:view in namespace %s to you", namespace)
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("the watcher is not installed in namespace %q: %w\nhint: --namespace selects another", namespace, err)
+		return hint.AddTo(fmt.Errorf("the watcher is not installed in namespace %q: %w", namespace, err), "--namespace selects another")
 	case isUnavailable(err):
-		return fmt.Errorf("the watcher does not answer: %w\nhint: kubectl -n %s get pods", err, namespace)
+		return hint.AddTo(fmt.Errorf("the watcher does not answer: %w", err), "kubectl -n %s get pods", namespace)
 	}
 	return fmt.Errorf("read events: %w", err)
 }
@@ -143,7 +144,7 @@ func (o *eventsOptions) openDirect(ctx context.Context, query url.Values) (io.Re
 			err = request.Err
 		}
 		// Not wrapped: it is not an error of the API server.
-		return nil, fmt.Errorf("the watcher at %s does not answer: %v\nhint: check that it runs with --http-address", o.direct.Redacted(), err) //nolint:errorlint // see above
+		return nil, hint.AddTo(fmt.Errorf("the watcher at %s does not answer: %v", o.direct.Redacted(), err), "check that it runs with --http-address") //nolint:errorlint // see above
 	}
 	if answer.StatusCode != http.StatusOK {
 		defer answer.Body.Close()

@@ -10,6 +10,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -115,7 +116,7 @@ func (o *reader) readRecords(ctx context.Context, id string) (v1alpha1.RotationH
 		if len(missing) > 0 {
 			unread = fmt.Sprintf("; %s could not be read, first %s: %s", printers.CountOf(len(missing), "node"), missing[0].Node, missing[0].Reason)
 		}
-		return v1alpha1.RotationHistory{}, fmt.Errorf("no journal has rotation %q%s\nhint: %s %s lists them", id, unread, o.connectionFlags.commandLine(), historyName)
+		return v1alpha1.RotationHistory{}, hint.AddTo(fmt.Errorf("no journal has rotation %q%s", id, unread), "%s %s lists them", o.connectionFlags.commandLine(), historyName)
 	}
 	out := printers.NewHistory(id, logs, o.connectionFlags.commandLine(), len(o.nodes) > 0, o.now())
 	out.NotInspected = printers.ExcludedItems(missing)

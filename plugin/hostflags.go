@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // hostFlags say which machines are reached over ssh, and how.
@@ -37,7 +38,10 @@ func (f *hostFlags) addHostFlags(cmd *cobra.Command) {
 }
 
 // errNoHost means that no flag names a host.
-var errNoHost = errors.New("no host is named\nhint: --host [USER@]HOST[,…] or --host-file FILE: all control-plane nodes, and the workers")
+var errNoHost = errors.New("no host is named")
+
+// nameHosts is the hint of errNoHost.
+const nameHosts = "--host [USER@]HOST[,…] or --host-file FILE: all control-plane nodes, and the workers"
 
 // hostOptions returns the options for the hosts that the flags name; none is an error.
 func (f *hostFlags) hostOptions() (ssh.Options, error) {
@@ -50,7 +54,7 @@ func (f *hostFlags) hostOptions() (ssh.Options, error) {
 		o.Addresses = append(o.Addresses, more...)
 	}
 	if len(o.Addresses) == 0 {
-		return o, errNoHost
+		return o, hint.AddTo(errNoHost, nameHosts)
 	}
 	return o, nil
 }
@@ -98,5 +102,5 @@ func (f *hostFlags) nodeProgram(arch string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("there is no %q in %q\nhint: the archive of the release has it; --node-programs names its directory", names[0], dir)
+	return "", hint.AddTo(fmt.Errorf("there is no %q in %q", names[0], dir), "the archive of the release has it; --node-programs names its directory")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
@@ -126,7 +127,7 @@ func (o *installOptions) Complete(*cobra.Command) error {
 	o.directories = cleanDirectories(o.directories)
 	o.format = printers.Format(o.output)
 	if !oneOf(dryRuns, o.dryRun) {
-		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(dryRuns, ", "))
+		return hint.AddTo(fmt.Errorf("unknown --dry-run %q", o.dryRun), "want one of %s", strings.Join(dryRuns, ", "))
 	}
 	if o.policyFile != "" {
 		var err error
@@ -152,7 +153,7 @@ var natsDomain = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 // Validate refuses invalid values.
 func (o *installOptions) Validate() error {
 	if o.output != "" && !oneOf(installFormats, o.output) {
-		return fmt.Errorf("unknown output format %q\nhint: want one of %s", o.output, strings.Join(installFormats, ", "))
+		return hint.AddTo(fmt.Errorf("unknown output format %q", o.output), "want one of %s", strings.Join(installFormats, ", "))
 	}
 	for _, name := range []struct{ flag, value string }{
 		{"namespace", o.targetNamespace()}, {"nats-secret", o.natsSecret}, {"storage-class", o.storageClass}, {"image-pull-secret", o.pullSecret},
@@ -162,7 +163,7 @@ func (o *installOptions) Validate() error {
 		}
 	}
 	if strings.HasPrefix(o.targetNamespace(), "kube-") {
-		return fmt.Errorf("--namespace %s belongs to the cluster\nhint: leave it out, or name one for rotate-certs only", o.targetNamespace())
+		return hint.AddTo(fmt.Errorf("--namespace %s belongs to the cluster", o.targetNamespace()), "leave it out, or name one for rotate-certs only")
 	}
 	if o.watcherImage != "" && !imageReference.MatchString(o.watcherImage) {
 		return fmt.Errorf("--watcher-image %q is not a valid image reference", o.watcherImage)
@@ -192,7 +193,8 @@ func validURLs(urls []string) error {
 			return errors.New("--nats-url: want nats://HOST:PORT or tls://HOST:PORT, one or several")
 		}
 		if u.User != nil {
-			return fmt.Errorf("--nats-url %s holds a password, which would be readable in the Deployment\nhint: store the credentials in a Secret, and name it with --nats-secret", u.Redacted())
+			return hint.AddTo(fmt.Errorf("--nats-url %s holds a password, which would be readable in the Deployment", u.Redacted()),
+				"store the credentials in a Secret, and name it with --nats-secret")
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
@@ -97,8 +98,8 @@ func (o *objects) applyObject(ctx context.Context, kind manifests.Kind, object *
 	case err != nil:
 		return nil, "", fmt.Errorf("read %s: %w", objectName(object), err)
 	case !isOurs(before):
-		return nil, "", fmt.Errorf("%s exists without the label %s=%s\nhint: remove or rename it, or label it to have it replaced",
-			objectName(object), kube.LabelManagedBy, manifests.ManagedBy)
+		return nil, "", hint.AddTo(fmt.Errorf("%s exists without the label %s=%s", objectName(object), kube.LabelManagedBy, manifests.ManagedBy),
+			"remove or rename it, or label it to have it replaced")
 	}
 	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
 	if dry {
@@ -110,7 +111,7 @@ func (o *objects) applyObject(ctx context.Context, kind manifests.Kind, object *
 	result, err = resource.Apply(ctx, object.GetName(), object, options)
 	switch {
 	case err != nil && strings.Contains(err.Error(), "attempting to grant RBAC permissions not currently held"):
-		return nil, "", fmt.Errorf("apply %s: %w\nhint: only a cluster administrator can grant these permissions", objectName(object), err)
+		return nil, "", hint.AddTo(fmt.Errorf("apply %s: %w", objectName(object), err), "only a cluster administrator can grant these permissions")
 	case err != nil:
 		return nil, "", fmt.Errorf("apply %s: %w", objectName(object), err)
 	case before == nil:
@@ -170,7 +171,7 @@ func (i *installer) crdsEstablished(ctx context.Context, definitions []*unstruct
 				return false, fmt.Errorf("read %s: %w", objectName(d), err)
 			}
 			if conditionStatus(now, "NamesAccepted") == string(metav1.ConditionFalse) {
-				return false, fmt.Errorf("%s: another definition has the same names\nhint: kubectl describe %s", objectName(d), objectName(d))
+				return false, hint.AddTo(fmt.Errorf("%s: another definition has the same names", objectName(d)), "kubectl describe %s", objectName(d))
 			}
 			if conditionStatus(now, "Established") != string(metav1.ConditionTrue) {
 				return false, nil

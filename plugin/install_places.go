@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -30,7 +31,8 @@ func validPlaces(s manifests.Settings) error {
 		case !validDirectory(dir):
 			return fmt.Errorf("--agent-directory %q: want a directory of the nodes, such as /srv", dir)
 		case overlapsAny(dir, neverShown):
-			return fmt.Errorf("--agent-directory %s holds sockets or devices, by which an agent could become root on its node\nhint: name only directories that hold certificates", dir)
+			return hint.AddTo(fmt.Errorf("--agent-directory %s holds sockets or devices, by which an agent could become root on its node", dir),
+				"name only directories that hold certificates")
 		}
 		for _, shown := range manifests.AgentDirectories {
 			if manifests.Within(dir, shown) {

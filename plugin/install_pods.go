@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -89,7 +90,8 @@ func checkResources(objects []*unstructured.Unstructured) error {
 				asked, err := resource.ParseQuantity(fmt.Sprint(request))
 				atMost, err2 := resource.ParseQuantity(fmt.Sprint(limit))
 				if err == nil && err2 == nil && asked.Cmp(atMost) > 0 {
-					return fmt.Errorf("%s requests %s=%v and is limited to %v\nhint: --%[5]s-requests and --%[5]s-limits set both", objectName(object), name, request, limit, container["name"])
+					return hint.AddTo(fmt.Errorf("%s requests %s=%v and is limited to %v", objectName(object), name, request, limit),
+						"--%[1]s-requests and --%[1]s-limits set both", container["name"])
 				}
 			}
 		}

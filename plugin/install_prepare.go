@@ -13,6 +13,7 @@ import (
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
@@ -66,7 +67,8 @@ func (i *installer) refuseOlder() error {
 	installed := i.found.installedVersions()
 	for _, theirs := range []string{installed.Watcher, installed.Agents} {
 		if isOlder(version.Version, theirs) {
-			return fmt.Errorf("%s is installed, and this plugin is %s\nhint: kubectl krew upgrade rotate-certs; --force installs the older version and drops settings that it does not have", theirs, version.Version)
+			return hint.AddTo(fmt.Errorf("%s is installed, and this plugin is %s", theirs, version.Version),
+				"kubectl krew upgrade rotate-certs; --force installs the older version and drops settings that it does not have")
 		}
 	}
 	return nil
@@ -151,8 +153,8 @@ func (i *installer) checkVersion() error {
 		return fmt.Errorf("read the version of Kubernetes %q: %w", info.GitVersion, err)
 	}
 	if v.LessThan(utilversion.MustParseGeneric("1.30")) {
-		return fmt.Errorf("Kubernetes %s is too old to install on: ValidatingAdmissionPolicy came with 1.30\n"+ //nolint:staticcheck // a name
-			"hint: the other commands need no installation, such as %s check", info.GitVersion, i.connectionFlags.commandLine())
+		return hint.AddTo(fmt.Errorf("Kubernetes %s is too old to install on: ValidatingAdmissionPolicy came with 1.30", info.GitVersion), //nolint:staticcheck // a name
+			"the other commands need no installation, such as %s check", i.connectionFlags.commandLine())
 	}
 	if v.LessThan(utilversion.MustParseGeneric("1.32")) {
 		i.warnings = append(i.warnings, fmt.Sprintf("Tokens of Kubernetes %s do not name the node of their pod (those of 1.32 do), so agents may be unable to write reports: "+
@@ -174,8 +176,8 @@ func (i *installer) checkElsewhere(ctx context.Context) error {
 		i.found = found
 		return nil
 	}
-	return fmt.Errorf("rotate-certs is already installed in namespace %q, and a cluster has one installation\nhint: to change it, add --namespace %s; to move it: %s uninstall --namespace %s",
-		found.namespace, found.namespace, i.connectionFlags.commandLine(), found.namespace)
+	return hint.AddTo(fmt.Errorf("rotate-certs is already installed in namespace %q, and a cluster has one installation", found.namespace),
+		"to change it, add --namespace %s; to move it: %s uninstall --namespace %s", found.namespace, i.connectionFlags.commandLine(), found.namespace)
 }
 
 // chooseStorage chooses where the embedded NATS stores its events, and describes it in
@@ -198,8 +200,8 @@ func (i *installer) chooseStorage(ctx context.Context) (string, error) {
 	embedded := i.found != nil && i.found.watcher != nil && len(i.before.NATSURLs) == 0
 	switch {
 	case claimed && i.storageClass != "" && i.storageClass != class:
-		return "", fmt.Errorf("PersistentVolumeClaim %q has StorageClass %q, which cannot be changed\nhint: kubectl -n %s delete pvc %s deletes it and its events", //nolint:staticcheck // a kind's name
-			manifests.Watcher, class, i.targetNamespace(), manifests.Watcher)
+		return "", hint.AddTo(fmt.Errorf("PersistentVolumeClaim %q has StorageClass %q, which cannot be changed", manifests.Watcher, class), //nolint:staticcheck // a kind's name
+			"kubectl -n %s delete pvc %s deletes it and its events", i.targetNamespace(), manifests.Watcher)
 	case embedded && i.storageClass == "" && i.before.StorageClass == "":
 		i.storage = "events are stored in the pod (emptyDir), as before, and are lost with it; --storage-class changes this"
 		return "", nil
@@ -225,7 +227,7 @@ func (i *installer) pickClass(classes []storagev1.StorageClass) (string, error) 
 	}
 	switch {
 	case i.storageClass != "" && !slices.Contains(names, i.storageClass):
-		return "", fmt.Errorf("unknown StorageClass %q\nhint: want one of %s", i.storageClass, strings.Join(append(names, noStorage), ", "))
+		return "", hint.AddTo(fmt.Errorf("unknown StorageClass %q", i.storageClass), "want one of %s", strings.Join(append(names, noStorage), ", "))
 	case i.storageClass != "":
 		chosen = i.storageClass
 	case chosen == "" && len(names) > 0:
@@ -249,13 +251,13 @@ func (i *installer) respectNamespace(ctx context.Context, objects []*unstructure
 	case err != nil:
 		return nil, fmt.Errorf("read namespace %q: %w", i.targetNamespace(), err)
 	case there.DeletionTimestamp != nil:
-		return nil, fmt.Errorf("namespace %q is being deleted\nhint: repeat this when it is deleted", i.targetNamespace())
+		return nil, hint.AddTo(fmt.Errorf("namespace %q is being deleted", i.targetNamespace()), "repeat this when it is deleted")
 	case there.Labels[kube.LabelManagedBy] == manifests.ManagedBy:
 		return objects, nil
 	}
 	if level := there.Labels[podSecurity]; level != "" && level != "privileged" {
-		return nil, fmt.Errorf("namespace %q enforces the Pod Security Standard %q, which forbids pods that mount the host's files\n"+
-			"hint: choose another with --namespace, or: kubectl label --overwrite namespace %s %s=privileged", i.targetNamespace(), level, i.targetNamespace(), podSecurity)
+		return nil, hint.AddTo(fmt.Errorf("namespace %q enforces the Pod Security Standard %q, which forbids pods that mount the host's files", i.targetNamespace(), level),
+			"choose another with --namespace, or: kubectl label --overwrite namespace %s %s=privileged", i.targetNamespace(), podSecurity)
 	}
 	i.warnings = append(i.warnings, fmt.Sprintf("Namespace %s exists already: it is not changed, and uninstall keeps it.", i.targetNamespace()))
 	if there.Labels[podSecurity] == "" {

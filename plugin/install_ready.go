@@ -15,6 +15,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -55,8 +56,8 @@ func (i *installer) awaitReady(ctx context.Context) error {
 			return false, w.reportTroubles(ctx, part.component)
 		})
 		if err != nil {
-			return fmt.Errorf("everything is applied, but not ready: %s: %s\n%w\nhint: fix the cause and run it again; see kubectl -n %s describe pods -l %s=%s",
-				part.name, words, err, i.targetNamespace(), kube.LabelComponent, part.component)
+			return hint.AddTo(fmt.Errorf("everything is applied, but not ready: %s: %s\n%w", part.name, words, err),
+				"fix the cause and run it again; see kubectl -n %s describe pods -l %s=%s", i.targetNamespace(), kube.LabelComponent, part.component)
 		}
 		i.printStage(part.name, words, began)
 	}
@@ -206,7 +207,7 @@ func (w *waiting) reportTroubles(ctx context.Context, component string) error {
 		w.hopeless = 0
 	}
 	if w.hopeless >= checksUntilHopeless {
-		return errors.New(strings.Join(groupProblems(stuck), "\n"))
+		return errors.Join(groupProblems(stuck)...)
 	}
 	return nil
 }
@@ -222,7 +223,7 @@ func sameTrouble(reason string) string {
 }
 
 // groupProblems lists the problems of pods, each once with its nodes.
-func groupProblems(stuck []kube.PodError) []string {
+func groupProblems(stuck []kube.PodError) []error {
 	var order []string
 	nodes := map[string][]string{}
 	said := map[string]kube.PodError{}
@@ -234,14 +235,14 @@ func groupProblems(stuck []kube.PodError) []string {
 		}
 		nodes[key] = append(nodes[key], e.Node)
 	}
-	var lines []string
+	var problems []error
 	for _, key := range order {
 		e := said[key]
 		slices.Sort(nodes[key])
 		e.Node = printers.SomeNames(nodes[key])
-		lines = append(lines, e.Error())
+		problems = append(problems, &e)
 	}
-	return lines
+	return problems
 }
 
 func podReady(p *corev1.Pod) bool {

@@ -7,6 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -58,7 +59,7 @@ func (i *installer) checkPriorityClass(ctx context.Context) error {
 	_, err := i.api.client.SchedulingV1().PriorityClasses().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("PriorityClass %q does not exist\nhint: kubectl get priorityclasses; --priority-class= installs without one", name)
+		return hint.AddTo(fmt.Errorf("PriorityClass %q does not exist", name), "kubectl get priorityclasses; --priority-class= installs without one")
 	case apierrors.IsForbidden(err), err == nil:
 		return nil
 	}
@@ -72,5 +73,5 @@ func (i *installer) missingSecret(ctx context.Context, name, create string, err 
 	if _, missing := i.api.client.CoreV1().Namespaces().Get(ctx, i.targetNamespace(), metav1.GetOptions{}); apierrors.IsNotFound(missing) {
 		namespace = fmt.Sprintf("kubectl create namespace %s && kubectl label namespace %s %s=privileged && ", i.targetNamespace(), i.targetNamespace(), podSecurity)
 	}
-	return fmt.Errorf("read Secret %q: %w\nhint: %skubectl -n %s create secret %s", name, err, namespace, i.targetNamespace(), create)
+	return hint.AddTo(fmt.Errorf("read Secret %q: %w", name, err), "%skubectl -n %s create secret %s", namespace, i.targetNamespace(), create)
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -56,7 +57,7 @@ func (o *installOptions) mergedSettings(s manifests.Settings) (manifests.Setting
 		case known:
 			s.WatcherImage = beside
 		case s.WatcherImage == "" && !s.WithoutWatcher:
-			return s, fmt.Errorf("no image of the watcher follows from --image %q\nhint: give --watcher-image, too", s.Image)
+			return s, hint.AddTo(fmt.Errorf("no image of the watcher follows from --image %q", s.Image), "give --watcher-image, too")
 		}
 	}
 	if err := o.fitSettings(&s); err != nil {
@@ -70,7 +71,7 @@ func (o *installOptions) fitSettings(s *manifests.Settings) error {
 	switch {
 	case s.WithoutWatcher:
 		if o.clusterName != "" || len(o.pods.Tolerations)+len(o.pods.WatcherRequests)+len(o.pods.WatcherLimits) > 0 || o.notifyOnly || !o.certMetrics || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
-			return errors.New("--without-watcher installs no watcher\nhint: give the watcher's flags to rotate-certs-watcher")
+			return hint.AddTo(errors.New("--without-watcher installs no watcher"), "give the watcher's flags to rotate-certs-watcher")
 		}
 		// NotifyOnly stays: a watcher that is installed again has the same permissions as before.
 		s.NoCertificateMetrics = false
@@ -109,8 +110,8 @@ func (o *objects) storedSettings(ctx context.Context, found *installation) (mani
 	if found.agents != nil {
 		s, kept, err := manifests.ReadSettings(found.agents)
 		if err != nil {
-			return s, fmt.Errorf("read the settings of the installation: %w\nhint: kubectl -n %s annotate daemonset %s %s-",
-				err, found.namespace, manifests.Agent, manifests.SettingsAnnotation)
+			return s, hint.AddTo(fmt.Errorf("read the settings of the installation: %w", err),
+				"kubectl -n %s annotate daemonset %s %s-", found.namespace, manifests.Agent, manifests.SettingsAnnotation)
 		}
 		if kept {
 			s.NotifyOnly = s.NotifyOnly || found.notifyOnly()

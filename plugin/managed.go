@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
@@ -21,7 +22,7 @@ var managers = []struct{ key, words, hint string }{
 
 // managedBy names the tool that applies an installation, and how it is changed or removed
 // there; empty where this plugin or kubectl applies it.
-func (i *installation) managedBy() (words, hint string) {
+func (i *installation) managedBy() (words, next string) {
 	if i == nil || i.agents == nil {
 		return "", ""
 	}
@@ -35,20 +36,20 @@ func (i *installation) managedBy() (words, hint string) {
 		if name == "" {
 			continue
 		}
-		hint = fmt.Sprintf("change or remove it in that tool's source; if the tool is no longer used: kubectl -n %s %s daemonset %s %s-", i.namespace, change, manifests.Agent, m.key)
+		next = fmt.Sprintf("change or remove it in that tool's source; if the tool is no longer used: kubectl -n %s %s daemonset %s %s-", i.namespace, change, manifests.Agent, m.key)
 		if m.hint != "" {
-			hint = fmt.Sprintf(m.hint, name, i.agents.Annotations["meta.helm.sh/release-namespace"])
+			next = fmt.Sprintf(m.hint, name, i.agents.Annotations["meta.helm.sh/release-namespace"])
 		}
-		return fmt.Sprintf(m.words, name), hint
+		return fmt.Sprintf(m.words, name), next
 	}
 	return "", ""
 }
 
 // refuseManaged refuses to change or remove objects that a tool would restore.
 func (i *installation) refuseManaged() error {
-	words, hint := i.managedBy()
+	words, next := i.managedBy()
 	if words == "" {
 		return nil
 	}
-	return fmt.Errorf("%s manages the installation in namespace %q\nhint: %s", words, i.namespace, hint)
+	return hint.AddTo(fmt.Errorf("%s manages the installation in namespace %q", words, i.namespace), "%s", next)
 }

@@ -14,6 +14,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -96,10 +97,10 @@ func (o *markCompromisedOptions) Complete(cmd *cobra.Command) error {
 		}
 	}
 	if !oneOf(dryRuns, o.dryRun) {
-		return fmt.Errorf("unknown --dry-run %q\nhint: one of %s", o.dryRun, strings.Join(dryRuns, ", "))
+		return hint.AddTo(fmt.Errorf("unknown --dry-run %q", o.dryRun), "one of %s", strings.Join(dryRuns, ", "))
 	}
 	if o.format = printers.Format(o.output); o.output != "" && !oneOf(markCompromisedFormats, o.output) {
-		return fmt.Errorf("unknown output format %q\nhint: one of %s", o.output, strings.Join(markCompromisedFormats, ", "))
+		return hint.AddTo(fmt.Errorf("unknown output format %q", o.output), "one of %s", strings.Join(markCompromisedFormats, ", "))
 	}
 	o.conn, err = o.newConnection()
 	return err
@@ -108,7 +109,7 @@ func (o *markCompromisedOptions) Complete(cmd *cobra.Command) error {
 // completeSpec makes the specification of the flags for the service and the reason.
 func (o *markCompromisedOptions) completeSpec() error {
 	if o.service == "" {
-		return errors.New("no service given\nhint: --service NAME, one of " + printers.JoinServices(certs.Services(), ", "))
+		return hint.AddTo(errors.New("no service given"), "--service NAME, one of %s", printers.JoinServices(certs.Services(), ", "))
 	}
 	services, err := certs.ParseServices([]string{o.service})
 	if err != nil {
@@ -119,7 +120,7 @@ func (o *markCompromisedOptions) completeSpec() error {
 	}
 	reason := strings.TrimSpace(o.reason)
 	if reason == "" {
-		return errors.New("no reason given\nhint: --reason TEXT; it appears in events and in the status")
+		return hint.AddTo(errors.New("no reason given"), "--reason TEXT; it appears in events and in the status")
 	}
 	if len(reason) > 1024 {
 		return errors.New("--reason is too long: at most 1024 bytes")
@@ -139,8 +140,8 @@ func parseFingerprint(s string) (string, error) {
 	text := strings.ToLower(strings.NewReplacer(":", "", " ", "", "-", "").Replace(strings.TrimSpace(after)))
 	text = strings.TrimPrefix(text, "sha256")
 	if !hexFingerprint.MatchString(text) {
-		return "", fmt.Errorf("fingerprint %q: want the SHA-256 of the certificate, 64 hex digits with or without colons\n"+
-			"hint: openssl x509 -noout -fingerprint -sha256 -in FILE", s)
+		return "", hint.AddTo(fmt.Errorf("fingerprint %q: want the SHA-256 of the certificate, 64 hex digits with or without colons", s),
+			"openssl x509 -noout -fingerprint -sha256 -in FILE")
 	}
 	return text, nil
 }
@@ -171,8 +172,8 @@ func (o *markCompromisedOptions) Run(ctx context.Context) error {
 func (o *markCompromisedOptions) markCertificates(ctx context.Context, api *objects) (*unstructured.Unstructured, []reportedCertificate, error) {
 	matched, err := o.matchReported(ctx, api)
 	if noSuchKind(err) {
-		return nil, nil, fmt.Errorf("mark as compromised: the watcher is not installed\nhint: install it (%s install), or replace the keys without it: %s",
-			o.connectionFlags.commandLine(), o.rotateCommand())
+		return nil, nil, hint.AddTo(errors.New("mark as compromised: the watcher is not installed"),
+			"install it (%s install), or replace the keys without it: %s", o.connectionFlags.commandLine(), o.rotateCommand())
 	}
 	if err != nil {
 		return nil, nil, err
@@ -237,7 +238,8 @@ func (o *markCompromisedOptions) rotateCommand() string {
 
 func (o *markCompromisedOptions) explainRefusal(err error) error {
 	if apierrors.IsForbidden(err) {
-		return fmt.Errorf("mark as compromised: %w\nhint: an administrator can bind the ClusterRole rotate-certs:incident-responder to you, or run: %s", err, o.rotateCommand())
+		return hint.AddTo(fmt.Errorf("mark as compromised: %w", err),
+			"an administrator can bind the ClusterRole rotate-certs:incident-responder to you, or run: %s", o.rotateCommand())
 	}
 	return fmt.Errorf("mark as compromised: %w", err)
 }

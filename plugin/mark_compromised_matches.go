@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -80,13 +82,13 @@ func (o *markCompromisedOptions) explainUnreportedNode(ctx context.Context, api 
 			return err
 		}
 	}
-	return fmt.Errorf("mark as compromised: no agent has reported the certificates of node %q\nhint: see %s status, or replace the keys without the watcher: %s",
-		name, o.connectionFlags.commandLine(), o.rotateCommand())
+	return hint.AddTo(fmt.Errorf("mark as compromised: no agent has reported the certificates of node %q", name),
+		"see %s status, or replace the keys without the watcher: %s", o.connectionFlags.commandLine(), o.rotateCommand())
 }
 
 func (o *markCompromisedOptions) explainNoReports() error {
-	return fmt.Errorf("mark as compromised: no agent has reported certificates yet\nhint: see %s status, or replace the keys without the watcher: %s",
-		o.connectionFlags.commandLine(), o.rotateCommand())
+	return hint.AddTo(errors.New("mark as compromised: no agent has reported certificates yet"),
+		"see %s status, or replace the keys without the watcher: %s", o.connectionFlags.commandLine(), o.rotateCommand())
 }
 
 // explainNoMatch names the certificates that are there instead.
@@ -94,11 +96,11 @@ func (o *markCompromisedOptions) explainNoMatch(all []reportedCertificate) error
 	if o.spec.Fingerprint != "" {
 		for _, c := range all {
 			if c.FingerprintSHA256 == o.spec.Fingerprint {
-				return fmt.Errorf("the certificate with this fingerprint belongs to %s: %s on %s\nhint: --service %s", c.Service, c.Name, c.node, c.Service)
+				return hint.AddTo(fmt.Errorf("the certificate with this fingerprint belongs to %s: %s on %s", c.Service, c.Name, c.node), "--service %s", c.Service)
 			}
 		}
-		return fmt.Errorf("no node has a %s certificate with the fingerprint %s: it was replaced already, or belongs to another cluster\n"+
-			"hint: %s check --service %s -o wide lists the fingerprints", o.spec.Service, o.spec.Fingerprint, o.connectionFlags.commandLine(), o.spec.Service)
+		return hint.AddTo(fmt.Errorf("no node has a %s certificate with the fingerprint %s: it was replaced already, or belongs to another cluster", o.spec.Service, o.spec.Fingerprint),
+			"%s check --service %s -o wide lists the fingerprints", o.connectionFlags.commandLine(), o.spec.Service)
 	}
 	var on []string
 	for _, c := range all {
@@ -117,7 +119,7 @@ func (o *markCompromisedOptions) explainNoMatch(all []reportedCertificate) error
 	if len(on) > 0 {
 		text += "; it has some on " + printers.SomeNames(on)
 	}
-	return fmt.Errorf("%s\nhint: %s check lists all certificates", text, o.connectionFlags.commandLine())
+	return hint.AddTo(fmt.Errorf("%s", text), "%s check lists all certificates", o.connectionFlags.commandLine())
 }
 
 // explainEffect says that the keys are replaced, and lists the access that the old ones still

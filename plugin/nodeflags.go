@@ -10,6 +10,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // nodeFlags select the nodes of a command by name or by labels; without them, all nodes.
@@ -37,9 +38,9 @@ func (f *nodeFlags) validateNodes(cmd *cobra.Command) (err error) {
 	case err != nil:
 		return fmt.Errorf("read --selector %q: %w", f.selector, err)
 	case selector.Empty():
-		return errors.New("--selector names no label\nhint: leave it out to select every node")
+		return hint.AddTo(errors.New("--selector names no label"), "leave it out to select every node")
 	case len(f.nodes) > 0:
-		return errors.New("--node and --selector exclude each other\nhint: give one of them")
+		return hint.AddTo(errors.New("--node and --selector exclude each other"), "give one of them")
 	}
 	return nil
 }
@@ -59,7 +60,7 @@ func (f *nodeFlags) selectNodes(all []kubenode.Node, now time.Time) (fleet.Selec
 func namedNodes(cmd *cobra.Command, given []string) ([]string, error) {
 	nodes := trimmedList(given)
 	if len(nodes) == 0 && cmd.Flags().Changed("node") {
-		return nil, errors.New("--node names no node\nhint: leave it out to select every node")
+		return nil, hint.AddTo(errors.New("--node names no node"), "leave it out to select every node")
 	}
 	return nodes, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // answerTimeout is how long the API server may take to answer before a rotation over ssh works
@@ -24,7 +25,8 @@ const answerTimeout = 15 * time.Second
 var errNoAnswer = errors.New("the API server cannot be asked")
 
 // errNotAgreed means that a rotation without the lock was not agreed to, and there is no terminal for the question.
-var errNotAgreed = errors.New("a rotation without the cluster's lock has to be agreed to, and there is no terminal\nhint: make sure that no other rotation is in progress, then add --yes")
+var errNotAgreed = hint.AddTo(errors.New("a rotation without the cluster's lock has to be agreed to, and there is no terminal"),
+	"make sure that no other rotation is in progress, then add --yes")
 
 // errOtherCluster means that a host is not of the cluster of the kubeconfig.
 var errOtherCluster = errors.New("the kubeconfig is of another cluster")
@@ -53,7 +55,7 @@ func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.
 	}
 	for _, name := range hosts.WithKubelet() {
 		if !slices.ContainsFunc(all, func(n kubenode.Node) bool { return n.Name == name }) {
-			return nil, fmt.Errorf("%w: it has no node %q, as a host names itself\nhint: --kubeconfig and --context choose another one", errOtherCluster, name)
+			return nil, hint.AddTo(fmt.Errorf("%w: it has no node %q, as a host names itself", errOtherCluster, name), "--kubeconfig and --context choose another one")
 		}
 	}
 	return c, compareCluster(rootCA, hosts.Scanned())
@@ -86,12 +88,12 @@ func (a *app) clusterOverSSH(ctx context.Context, conn connection, hosts *ssh.Ho
 
 // withoutLock says that a rotation takes no lock, and why.
 func withoutLock(why error) string {
-	return "Without the cluster's lock: " + firstLine(why) + ". Make sure that no other rotation is in progress."
+	return "Without the cluster's lock: " + reasonOf(why) + ". Make sure that no other rotation is in progress."
 }
 
-func firstLine(err error) string {
-	text, _, _ := strings.Cut(errorText(err, func() string { return "" }), "\n")
-	return strings.TrimPrefix(text, errNoAnswer.Error()+": ")
+// reasonOf is why the API server does not answer, in one line.
+func reasonOf(err error) string {
+	return strings.TrimPrefix(firstLine(err), errNoAnswer.Error()+": ")
 }
 
 // nodesOverSSH are hosts of a cluster whose API server answers.

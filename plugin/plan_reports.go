@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
@@ -70,7 +72,8 @@ func (o *rotateOptions) planFromReports(ctx context.Context, c *cluster) (v1alph
 	fresh, missing := freshReports(reports, chosen.Names, o.now())
 	scan := o.connectionFlags.commandLine() + " " + planName
 	if len(fresh) == 0 {
-		return v1alpha1.RotationPlan{}, fmt.Errorf("plan without a scan: no node in scope has a fresh NodeCertificateReport\nhint: %s scans the nodes through read-only pods", scan)
+		return v1alpha1.RotationPlan{}, hint.AddTo(errors.New("plan without a scan: no node in scope has a fresh NodeCertificateReport"),
+			"%s scans the nodes through read-only pods", scan)
 	}
 	document := o.reportedPlan(fresh, keysInReports(reports, all), all)
 	document.NotInspected = append(document.NotInspected, printers.ExcludedItems(append(chosen.Excluded, missing...))...)

@@ -14,6 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
@@ -76,7 +77,7 @@ Exit codes:
   kubectl rotate-certs policy check`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return fmt.Errorf("more than one policy file\nhint: name one, or - for standard input; %s policy check --help", displayName)
+				return hint.AddTo(errors.New("more than one policy file"), "name one, or - for standard input; %s policy check --help", displayName)
 			}
 			return nil
 		},
@@ -105,7 +106,7 @@ func (o *policyCheckOptions) Complete(args []string) error {
 		return err
 	}
 	if o.format == printers.Name {
-		return fmt.Errorf("unknown output format %q\nhint: want one of json, yaml, wide", o.output)
+		return hint.AddTo(fmt.Errorf("unknown output format %q", o.output), "want one of json, yaml, wide")
 	}
 	o.when = o.now()
 	if o.at != "" {

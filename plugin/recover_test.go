@@ -7,12 +7,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 func TestRecoverNeedsHosts(t *testing.T) {
 	f := &hostFlags{}
 	_, err := f.hostOptions()
-	require.ErrorContains(t, err, "no host is named\nhint: --host [USER@]HOST[,…] or --host-file FILE")
+	require.Contains(t, hint.TextOf(err), "no host is named\nhint: --host [USER@]HOST[,…] or --host-file FILE")
 
 	f.hostFile = filepath.Join(t.TempDir(), "hosts")
 	_, err = f.hostOptions()
@@ -29,7 +31,7 @@ func TestNodeProgramIsThatOfTheHostsArchitecture(t *testing.T) {
 	f := &hostFlags{programs: t.TempDir()}
 	_, err := f.nodeProgram("arm64")
 	require.ErrorContains(t, err, `there is no "rotate-certs-node-linux-arm64"`)
-	require.ErrorContains(t, err, "hint: the archive of the release has it; --node-programs names its directory")
+	require.Contains(t, hint.TextOf(err), "hint: the archive of the release has it; --node-programs names its directory")
 
 	arm := filepath.Join(f.programs, "rotate-certs-node-linux-arm64")
 	require.NoError(t, os.WriteFile(arm, nil, 0o600))

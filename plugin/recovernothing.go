@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -35,11 +36,12 @@ func withoutCertificates(nodes []inventory.Node) error {
 			why += fmt.Sprintf("\n  %s: %s", n.Name, x.Reason)
 		}
 	}
-	switch {
-	case len(names) == 0:
+	if len(names) == 0 {
 		return nil
-	case why == "":
-		why = "\nhint: name control-plane nodes, workers and hosts of etcd only"
 	}
-	return errors.New("no certificate was found on " + printers.SomeNames(names) + ", so nothing is known of its expiry there; nothing was changed" + why)
+	err := errors.New("no certificate was found on " + printers.SomeNames(names) + ", so nothing is known of its expiry there; nothing was changed" + why)
+	if why == "" {
+		return hint.AddTo(err, "name control-plane nodes, workers and hosts of etcd only")
+	}
+	return err
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // rememberedDirectory holds a file for each cluster, below kubectl's cache directory. It is a file
@@ -128,11 +129,11 @@ func (f *connectionFlags) rememberedHosts() (hosts, date string) {
 	return hosts, info.ModTime().UTC().Format(time.DateOnly)
 }
 
-// withRememberedHosts adds the remembered nodes to the error that no host is named.
+// withRememberedHosts adds the remembered nodes to the hint of the error that no host is named.
 func (f *connectionFlags) withRememberedHosts(err error) error {
 	hosts, date := f.rememberedHosts()
 	if !errors.Is(err, errNoHost) || hosts == "" {
 		return err
 	}
-	return fmt.Errorf("%w; the nodes of %s: %s", err, date, hosts)
+	return hint.AddTo(errNoHost, nameHosts+"; the nodes of %s: %s", date, hosts)
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 func TestErrorNamesTheNodesThatTheAPIServerListedBefore(t *testing.T) {
@@ -100,9 +101,10 @@ func TestManyRememberedNodesAreNamedByTheirFile(t *testing.T) {
 func TestErrorOfAConnectionWithoutAnAnswerHasTheRecoveryHint(t *testing.T) {
 	for name, cause := range map[string]error{"a load balancer without a server": io.EOF, "no route": syscall.EHOSTUNREACH, "reset": syscall.ECONNRESET} {
 		err := &url.Error{Op: "Get", URL: "https://10.0.0.10:6443/api/v1/nodes?limit=500", Err: cause}
-		text := errorText(err, func() string { return "recover it" })
+		text := hint.TextOf(explainCause(err, func() string { return "recover it" }))
 		assert.Equal(t, "the API server at https://10.0.0.10:6443 does not answer: "+cause.Error()+"\nhint: is it running, and can this machine reach it? recover it", text, name)
 	}
-	text := errorText(fmt.Errorf("%w has no working etcd", kube.ErrNoEtcd), func() string { return "recover it" })
-	assert.Equal(t, "the API server has no working etcd; recover it", text)
+	noEtcd := hint.AddTo(fmt.Errorf("%w has no working etcd", kube.ErrNoEtcd), "has etcd lost its quorum?")
+	text := hint.TextOf(explainCause(noEtcd, func() string { return "recover it" }))
+	assert.Equal(t, "the API server has no working etcd\nhint: has etcd lost its quorum?; recover it", text)
 }

@@ -1,11 +1,13 @@
 package plugin
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -35,7 +37,7 @@ compromised keys cannot be rolled back, since it has destroyed them.
   kubectl rotate-certs rollback 7f3c2a --node cp3`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("want the id of one rotation\nhint: %s %s lists them", displayName, historyName)
+				return hint.AddTo(errors.New("want the id of one rotation"), "%s %s lists them", displayName, historyName)
 			}
 			if !rotationID.MatchString(args[0]) {
 				return badRotationID(args[0])
@@ -69,7 +71,7 @@ func (o *rotateOptions) addRollbackFlags(cmd *cobra.Command) {
 }
 
 func badRotationID(id string) error {
-	return fmt.Errorf("rotation %q: an id is letters, digits and dashes\nhint: %s %s lists them", id, displayName, historyName)
+	return hint.AddTo(fmt.Errorf("rotation %q: an id is letters, digits and dashes", id), "%s %s lists them", displayName, historyName)
 }
 
 // rollbackMeans describes a rollback.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -65,7 +66,7 @@ Services: ` + printers.JoinServices(certs.Services(), ", ") + `.
 		_ = printUsage(c, flags.set) // it writes to a buffer or a terminal
 	})
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w\nhint: see %s --help", err, c.CommandPath())
+		return hint.AddTo(err, "see %s --help", c.CommandPath())
 	})
 	cmd.PersistentFlags().AddFlagSet(flags.set)
 	o.addFlags(cmd)
@@ -83,7 +84,7 @@ func rootArguments(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if services, err := certs.ParseServices(strings.Split(args[0], ",")); err == nil {
-		return fmt.Errorf("unknown command %q\nhint: %s --service %s", args[0], displayName, printers.JoinServices(services, ","))
+		return hint.AddTo(fmt.Errorf("unknown command %q", args[0]), "%s --service %s", displayName, printers.JoinServices(services, ","))
 	}
 	names := []string{}
 	for _, c := range cmd.Commands() {
@@ -91,17 +92,17 @@ func rootArguments(cmd *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
-	hint := ""
+	suggestion := ""
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = fmt.Sprintf(", did you mean %q?", near[0])
+		suggestion = fmt.Sprintf(", did you mean %q?", near[0])
 	} else {
 		var unknown *certs.UnknownServiceError
 		if _, err := certs.ParseServices(args[:1]); errors.As(err, &unknown) && unknown.Nearest != "" {
-			hint = fmt.Sprintf(", did you mean --service %s?", unknown.Nearest)
+			suggestion = fmt.Sprintf(", did you mean --service %s?", unknown.Nearest)
 		}
 	}
-	return fmt.Errorf("unknown command %q%s\nhint: the commands are %s", args[0], hint, strings.Join(names, ", "))
+	return hint.AddTo(fmt.Errorf("unknown command %q%s", args[0], suggestion), "the commands are %s", strings.Join(names, ", "))
 }
 
 // printUsage lists a command's own flags; those of every command are behind "options".

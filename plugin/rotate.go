@@ -12,6 +12,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -173,25 +174,30 @@ func (o *rotateOptions) completeRequest() error {
 func (o *rotateOptions) Validate() error {
 	switch {
 	case dryRun(o.dryRun) == dryRunClient && o.rollbackOf != "":
-		return errors.New("--dry-run=client cannot judge a rollback: only the nodes know what they keep\nhint: --dry-run=server scans the nodes, and changes nothing")
+		return hint.AddTo(errors.New("--dry-run=client cannot judge a rollback: only the nodes know what they keep"),
+			"--dry-run=server scans the nodes, and changes nothing")
 	case dryRun(o.dryRun) == dryRunClient && (o.compromised || o.requireAll || o.findSecrets || o.force):
-		return errors.New("--dry-run=client does not judge --compromised, --require-all, --find-secrets and --force\nhint: kubectl rotate-certs plan does, with a scan")
+		return hint.AddTo(errors.New("--dry-run=client does not judge --compromised, --require-all, --find-secrets and --force"),
+			"kubectl rotate-certs plan does, with a scan")
 	case dryRun(o.dryRun) == dryRunClient && o.overSSH():
-		return errors.New("--dry-run=client and --transport ssh exclude each other: it scans no node\nhint: " + displayName + " plan scans the nodes over ssh, and changes nothing")
+		return hint.AddTo(errors.New("--dry-run=client and --transport ssh exclude each other: it scans no node"),
+			displayName+" plan scans the nodes over ssh, and changes nothing")
 	case o.all && len(o.services) > 0:
-		return errors.New("--all and --service exclude each other\nhint: give one of them")
+		return hint.AddTo(errors.New("--all and --service exclude each other"), "give one of them")
 	case len(o.request.Services) == 0:
-		return fmt.Errorf("no service is named\nhint: --service NAME[,NAME…] or --all, of %s", printers.JoinServices(certs.Services(), ", "))
+		return hint.AddTo(errors.New("no service is named"), "--service NAME[,NAME…] or --all, of %s", printers.JoinServices(certs.Services(), ", "))
 	case !oneOf(dryRuns, o.dryRun):
-		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(dryRuns, ", "))
+		return hint.AddTo(fmt.Errorf("unknown --dry-run %q", o.dryRun), "want one of %s", strings.Join(dryRuns, ", "))
 	case o.request.CheckValidity() != nil:
-		return fmt.Errorf("--%w\nhint: days are written as 90d; --allow-short-validity allows %s and more", o.request.CheckValidity(), certs.FormatDuration(plan.LeastValidity))
+		return hint.AddTo(fmt.Errorf("--%w", o.request.CheckValidity()),
+			"days are written as 90d; --allow-short-validity allows %s and more", certs.FormatDuration(plan.LeastValidity))
 	case o.compromised && o.request.Restart == plan.RestartNever:
-		return errors.New("--compromised and --restart=never exclude each other: a component that is not restarted keeps its old key\nhint: leave --restart out, or give --restart=if-needed")
+		return hint.AddTo(errors.New("--compromised and --restart=never exclude each other: a component that is not restarted keeps its old key"),
+			"leave --restart out, or give --restart=if-needed")
 	case o.interactive && !o.terminal.in:
-		return errors.New("--interactive needs a terminal\nhint: " + displayName + " plan prints what would be done")
+		return hint.AddTo(errors.New("--interactive needs a terminal"), displayName+" plan prints what would be done")
 	case o.interactive && o.yes:
-		return errors.New("--interactive and --yes exclude each other\nhint: give one of them")
+		return hint.AddTo(errors.New("--interactive and --yes exclude each other"), "give one of them")
 	}
 	return plan.ValidateMaxUnavailable(o.unavailable)
 }

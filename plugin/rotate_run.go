@@ -89,7 +89,7 @@ func (o *rotateOptions) connectNodes(ctx context.Context) (c *cluster, disconnec
 	if without != nil {
 		note := withoutLock(without)
 		if o.withoutLock = !o.changesNothing(); !o.withoutLock {
-			note = "Without the API server: " + firstLine(without) + "."
+			note = "Without the API server: " + reasonOf(without) + "."
 		}
 		printNotes(o.ErrOut, note, "If certificates have expired, use "+displayName+" "+recoverName+" with the same hosts.")
 		if o.withoutLock && !o.terminal.in && !o.yes {

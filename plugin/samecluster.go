@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
@@ -31,7 +32,8 @@ func compareCluster(rootCA []byte, hosts []inventory.Node) error {
 				continue
 			}
 			if compared++; !slices.ContainsFunc(n.Authorities, func(a inventory.Authority) bool { return slices.Contains(known, a.ID) }) {
-				return fmt.Errorf("%w: host %q does not have its CA, %q\nhint: --kubeconfig and --context choose another one", errOtherCluster, n.Name, chain[0].Subject)
+				return hint.AddTo(fmt.Errorf("%w: host %q does not have its CA, %q", errOtherCluster, n.Name, chain[0].Subject),
+					"--kubeconfig and --context choose another one")
 			}
 			for _, a := range n.Authorities {
 				more = append(more, a.ID)
@@ -40,7 +42,8 @@ func compareCluster(rootCA []byte, hosts []inventory.Node) error {
 		known = append(known, more...)
 	}
 	if compared == 0 {
-		return errors.New("it is not known whether the hosts are of the kubeconfig's cluster: none has an API server or a kubelet\nhint: name the control-plane nodes, too")
+		return hint.AddTo(errors.New("it is not known whether the hosts are of the kubeconfig's cluster: none has an API server or a kubelet"),
+			"name the control-plane nodes, too")
 	}
 	return nil
 }

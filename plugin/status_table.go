@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // The columns of a report for the time when it was made, and for what is due on its node and why
@@ -40,7 +41,8 @@ func (s *survey) eachReportRow(ctx context.Context, fn func(row)) error {
 			return fmt.Errorf("read the list of reports: %w", err)
 		}
 		if !slices.ContainsFunc(table.ColumnDefinitions, func(c metav1.TableColumnDefinition) bool { return strings.EqualFold(c.Name, seenColumn) }) {
-			return fmt.Errorf("read the list of reports: it has no column %q: their definition is of another version\nhint: kubectl rotate-certs install updates it", seenColumn)
+			return hint.AddTo(fmt.Errorf("read the list of reports: it has no column %q: their definition is of another version", seenColumn),
+				"kubectl rotate-certs install updates it")
 		}
 		for _, r := range table.Rows {
 			if len(r.Cells) == 0 {

@@ -14,6 +14,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
@@ -85,7 +86,7 @@ func (s *survey) notSeen(what string, err error) {
 	case noSuchKind(err):
 		s.status.NotSeen = append(s.status.NotSeen, what+": the API server does not know them; run install again")
 	default:
-		s.status.NotSeen = append(s.status.NotSeen, what+": "+err.Error())
+		s.status.NotSeen = append(s.status.NotSeen, what+": "+hint.TextOf(err))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -48,14 +49,14 @@ func (f *transportFlags) validateTransport(cmd *cobra.Command) error {
 	}
 	switch {
 	case !oneOf(transports, f.transport):
-		return fmt.Errorf("unknown --transport %q\nhint: want one of %s", f.transport, strings.Join(transports, ", "))
+		return hint.AddTo(fmt.Errorf("unknown --transport %q", f.transport), "want one of %s", strings.Join(transports, ", "))
 	case f.overSSH():
 		if flag := changed("image", "image-pull-secret"); flag != "" {
-			return fmt.Errorf("--%s and --transport ssh exclude each other: over ssh there is no node pod\nhint: give one of them", flag)
+			return hint.AddTo(fmt.Errorf("--%s and --transport ssh exclude each other: over ssh there is no node pod", flag), "give one of them")
 		}
 	default:
 		if flag := changed(hostFlagNames...); flag != "" {
-			return fmt.Errorf("--%s needs --transport ssh\nhint: add --transport ssh, or leave --%s out", flag, flag)
+			return hint.AddTo(fmt.Errorf("--%s needs --transport ssh", flag), "add --transport ssh, or leave --%s out", flag)
 		}
 	}
 	return nil
@@ -91,7 +92,7 @@ func (a *app) connectHosts(ctx context.Context, f *hostFlags, known *connectionF
 	}
 	return hosts, func() {
 		if err := hosts.Disconnect(context.WithoutCancel(ctx)); err != nil {
-			a.printLine(fmt.Sprintf("warning: the node program is still on a host: %v", err))
+			a.printLine(fmt.Sprintf("warning: the node program is still on a host: %s", hint.TextOf(err)))
 		}
 	}, nil
 }

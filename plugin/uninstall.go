@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
@@ -70,7 +71,7 @@ or a RotationPolicy other than the default, since these cannot be restored.`,
 // Complete parses the flags.
 func (o *uninstallOptions) Complete() error {
 	if !oneOf(uninstallDryRuns, o.dryRun) {
-		return fmt.Errorf("unknown --dry-run %q\nhint: want one of %s", o.dryRun, strings.Join(uninstallDryRuns, ", "))
+		return hint.AddTo(fmt.Errorf("unknown --dry-run %q", o.dryRun), "want one of %s", strings.Join(uninstallDryRuns, ", "))
 	}
 	var err error
 	o.conn, err = o.newConnection()
@@ -108,7 +109,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 		return err
 	}
 	if err := r.removeAll(ctx); err != nil {
-		return fmt.Errorf("%w\nhint: some objects may be left, run it again: %s", err, o.sameCommand("uninstall"))
+		return hint.AddTo(err, "some objects may be left, run it again: %s", o.sameCommand("uninstall"))
 	}
 	kept := ""
 	if len(r.kept) > 0 {
@@ -136,9 +137,10 @@ func (r *removal) confirmRemoval(ctx context.Context) error {
 			return errDeclined
 		}
 	case compromised:
-		return fmt.Errorf("uninstall deletes %s\nhint: --yes deletes the CompromisedCertificates too; to keep them: kubectl get compromisedcertificates -o yaml", what)
+		return hint.AddTo(fmt.Errorf("uninstall deletes %s", what),
+			"--yes deletes the CompromisedCertificates too; to keep them: kubectl get compromisedcertificates -o yaml")
 	case r.written:
-		return fmt.Errorf("uninstall deletes %s\nhint: --yes deletes the RotationPolicy too, --keep-policy keeps it", what)
+		return hint.AddTo(fmt.Errorf("uninstall deletes %s", what), "--yes deletes the RotationPolicy too, --keep-policy keeps it")
 	}
 	return nil
 }
@@ -155,7 +157,7 @@ func (o *uninstallOptions) locateInstallation(ctx context.Context, api *objects)
 		return nil
 	}
 	if o.where != "" && o.where != found.namespace {
-		return fmt.Errorf("rotate-certs is installed in namespace %q, not in %q\nhint: leave --namespace out", found.namespace, o.where)
+		return hint.AddTo(fmt.Errorf("rotate-certs is installed in namespace %q, not in %q", found.namespace, o.where), "leave --namespace out")
 	}
 	if found.namespace != manifests.DefaultNamespace {
 		o.where = found.namespace
@@ -172,8 +174,8 @@ func (f *installFlags) refuseRunning(ctx context.Context, api *objects, now time
 	if err != nil || who == "" {
 		return err
 	}
-	return fmt.Errorf("a rotation is in progress: %s\nhint: wait until it has ended (%s), or add --force: its node then finishes or rolls back first",
-		who, f.connectionFlags.commandLine()+" status")
+	return hint.AddTo(fmt.Errorf("a rotation is in progress: %s", who),
+		"wait until it has ended (%s), or add --force: its node then finishes or rolls back first", f.connectionFlags.commandLine()+" status")
 }
 
 // uninstallAccess are the permissions that uninstall needs.

@@ -13,6 +13,7 @@ import (
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
@@ -63,7 +64,7 @@ within 5 seconds is no error.`,
 			if !client {
 				var err error
 				if info.Installed, err = installedIn(cmd.Context(), flags); err != nil {
-					info.Unknown = err.Error()
+					info.Unknown = hint.TextOf(err)
 				}
 				info.Skew = versionSkew(info.Version, info.Installed, flags.commandLine())
 			}
@@ -74,7 +75,7 @@ within 5 seconds is no error.`,
 				info.printVersions(a.Out, client)
 				return nil
 			}
-			return fmt.Errorf("unknown output format %q\nhint: want one of json, yaml", output)
+			return hint.AddTo(fmt.Errorf("unknown output format %q", output), "want one of json, yaml")
 		},
 	}
 	silenceCobra(cmd)

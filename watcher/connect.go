@@ -6,6 +6,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -15,7 +16,7 @@ import (
 func Connect(kubeconfig string) (*rest.Config, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w\nhint: outside of a pod, give --kubeconfig FILE", err)
+		return nil, hint.AddTo(fmt.Errorf("find the cluster: %w", err), "outside of a pod, give --kubeconfig FILE")
 	}
 	config.QPS = 100
 	config.Burst = 200

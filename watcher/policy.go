@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
@@ -104,7 +105,7 @@ func (p *policy) observeObject(object *v1alpha1.RotationPolicy) {
 		next, err = rotationpolicy.Compile(&object.Spec)
 	}
 	if err != nil {
-		p.invalid = fmt.Errorf("RotationPolicy %q is invalid: %w\nhint: kubectl rotate-certs policy check", object.Name, err) //nolint:staticcheck // a kind's name
+		p.invalid = hint.AddTo(fmt.Errorf("RotationPolicy %q is invalid: %w", object.Name, err), "kubectl rotate-certs policy check") //nolint:staticcheck // a kind's name
 		p.log.Error("the RotationPolicy is invalid", "generation", generation, "error", err, "inForce", p.held.describeKept())
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
 )
 
@@ -128,7 +129,7 @@ func invalidWords(err error) string {
 	if errors.As(err, &found) {
 		return found.Error()
 	}
-	return err.Error()
+	return hint.TextOf(err)
 }
 
 // clipMessage shortens a message to the maximum of a condition.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
 
@@ -88,7 +89,7 @@ func (w *watcher) listenOn(ctx context.Context, name, address string, secured *t
 func healthHandler(check func(context.Context) error) http.HandlerFunc {
 	return func(to http.ResponseWriter, r *http.Request) {
 		if err := check(r.Context()); err != nil {
-			http.Error(to, err.Error(), http.StatusServiceUnavailable)
+			http.Error(to, hint.TextOf(err), http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = io.WriteString(to, "ok\n")

@@ -43,6 +43,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 	"github.com/rotate-certs/rotate-certs/watcher/controller"
@@ -172,7 +173,7 @@ func clusterName(ctx context.Context, o Options) (string, error) {
 	}
 	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
-		return "", fmt.Errorf("name the cluster by its namespace %q: %w\nhint: --cluster gives it another name", metav1.NamespaceSystem, err)
+		return "", hint.AddTo(fmt.Errorf("name the cluster by its namespace %q: %w", metav1.NamespaceSystem, err), "--cluster gives it another name")
 	}
 	return string(namespace.UID), nil
 }
@@ -281,7 +282,7 @@ func (w *watcher) watchObjects(ctx context.Context) error {
 	} {
 		informer, err := w.cache.GetInformer(ctx, source.object, cache.BlockUntilSynced(false))
 		if err != nil {
-			return fmt.Errorf("watch %T: %w\nhint: kubectl rotate-certs install", source.object, err)
+			return hint.AddTo(fmt.Errorf("watch %T: %w", source.object, err), "kubectl rotate-certs install")
 		}
 		registration, err := informer.AddEventHandler(informerHandler(source.on, source.gone))
 		if err != nil {

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/logging"
 	"github.com/rotate-certs/rotate-certs/pkg/node/agent"
 )
@@ -51,7 +51,7 @@ nothing there.`,
 			}
 			if err := agent.ConfineProcess(); err != nil {
 				if !f.unconfined {
-					return fmt.Errorf("%w\nhint: --unconfined runs it with all rights of its user", err)
+					return hint.AddTo(err, "--unconfined runs it with all rights of its user")
 				}
 				log.Warn("the agent keeps rights that it does not need", "error", err)
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/node/agent"
 )
 
@@ -27,7 +28,9 @@ func TestAgentRefusesWrongFlags(t *testing.T) {
 	} {
 		cmd := newCommand(strings.NewReader(""), io.Discard, io.Discard)
 		cmd.SetArgs(c.args)
-		assert.ErrorContains(t, cmd.ExecuteContext(t.Context()), c.want)
+		err := cmd.ExecuteContext(t.Context())
+		require.Error(t, err)
+		assert.Contains(t, hint.TextOf(err), c.want)
 	}
 }
 

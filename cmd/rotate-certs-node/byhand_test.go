@@ -10,6 +10,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
 )
 
@@ -108,7 +109,7 @@ func TestCheckByHandPrintsWhatThePluginPrints(t *testing.T) {
 }
 
 func TestCheckByHandIsRefusedToOtherUsersThanRoot(t *testing.T) {
-	if err := refuseUser("/", 1000); err == nil || !strings.Contains(err.Error(), "hint: sudo rotate-certs-node check") || exitCode(checkName, err, false) != exitcode.NotJudged {
+	if err := refuseUser("/", 1000); err == nil || !strings.Contains(hint.TextOf(err), "hint: sudo rotate-certs-node check") || exitCode(checkName, err, false) != exitcode.NotJudged {
 		t.Errorf("another user: %v, want a refusal and 2", err)
 	}
 	for root, uid := range map[string]int{"/": 0, "/host": 1000} {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -78,7 +79,7 @@ func refuseUser(root string, uid int) error {
 	if root != "/" || uid == 0 {
 		return nil
 	}
-	return errors.New("check this node: only root can read all certificates\nhint: sudo " + programName + " " + checkName)
+	return hint.AddTo(errors.New("check this node: only root can read all certificates"), "sudo "+programName+" "+checkName)
 }
 
 // checkNode prints the node's certificates and returns errAttention if one needs it.

@@ -14,6 +14,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
@@ -151,7 +152,7 @@ func TestBadInput(t *testing.T) {
 		{"", []string{"health", "--other=cp2=10.0.0.12"}, "want NODE=HOST:PORT"},
 	} {
 		_, err := runProgram(t, root, test.stdin, test.args...)
-		if err == nil || !strings.Contains(err.Error(), test.words) {
+		if err == nil || !strings.Contains(hint.TextOf(err), test.words) {
 			t.Errorf("%v: error %v, want %q", test.args, err, test.words)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
@@ -61,7 +62,7 @@ func (p *program) printRotation(format printers.Format, id string) error {
 		return err
 	}
 	if len(records) == 0 {
-		return fmt.Errorf("no journal has rotation %q\nhint: %s history lists them", id, programName)
+		return hint.AddTo(fmt.Errorf("no journal has rotation %q", id), "%s history lists them", programName)
 	}
 	name := p.ownName()
 	now := time.Now()

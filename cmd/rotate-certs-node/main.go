@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -45,11 +46,11 @@ func errorText(err error) string {
 	case errors.Is(err, errAttention), errors.Is(err, rotate.ErrLeftOut):
 		return ""
 	case errors.As(err, &unknown):
-		return "error: " + err.Error() + "\nhint: " + programName + " history lists the rotations that this node keeps"
+		err = hint.AddTo(err, programName+" history lists the rotations that this node keeps")
 	case errors.As(err, &refused) && refused.Rollback:
-		return "error: " + err.Error() + "\nhint: issue new certificates instead: " + programName + " rotate --service NAME"
+		err = hint.AddTo(err, "issue new certificates instead: "+programName+" rotate --service NAME")
 	}
-	return "error: " + err.Error()
+	return "error: " + hint.TextOf(err)
 }
 
 // exitCode returns the exit code of a command's error, see docs/exit-codes.md.

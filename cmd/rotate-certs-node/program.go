@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/component"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
@@ -52,7 +53,7 @@ func (p *program) newEngine() (*rotate.Engine, func()) {
 		Scan:      func(ctx context.Context) (inventory.Node, error) { return p.scanNode(ctx, false), ctx.Err() },
 		Restarter: runtime, Commander: runtime, Prober: rotate.Live{Root: root}, LastLog: runtime.LastLog,
 		Records: &lockedWriter{w: p.stdout}, Program: ownProgram,
-		Warn: func(err error) { fmt.Fprintln(p.stderr, "warning:", err) },
+		Warn: func(err error) { fmt.Fprintln(p.stderr, "warning:", hint.TextOf(err)) },
 	}
 	if found.KubeletConf != "" {
 		e.Requests = &nodecsr.Requests{Root: root, Kubeconfig: found.KubeletConf, Node: found.Name}

@@ -7,6 +7,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
@@ -24,7 +25,7 @@ func reportOf(records []nodeapi.Record, req plan.Request, left []plan.LeftOut, e
 		Result: resultOf(err), Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{}, LeftOut: printers.LeftOutItems(left),
 	}
 	if report.Result != v1alpha1.Succeeded {
-		report.Message = err.Error()
+		report.Message = hint.TextOf(err)
 	}
 	staged, renewed := renewalsIn(records)
 	var services []certs.Service

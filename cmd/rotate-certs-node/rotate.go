@@ -10,6 +10,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
@@ -98,7 +99,7 @@ func (f *byHand) planRequest() (plan.Request, error) {
 	req.Validity = time.Duration(f.validity)
 	req.AllowShortValidity = f.allowShort
 	if err := req.CheckValidity(); err != nil {
-		return req, fmt.Errorf("--%w\nhint: days are written as 90d; --allow-short-validity allows less than a day", err)
+		return req, hint.AddTo(fmt.Errorf("--%w", err), "days are written as 90d; --allow-short-validity allows less than a day")
 	}
 	return req, nil
 }

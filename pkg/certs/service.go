@@ -35,15 +35,20 @@ type UnknownServiceError struct {
 }
 
 func (e *UnknownServiceError) Error() string {
+	text := fmt.Sprintf("unknown service %q", e.Name)
+	if e.Nearest != "" {
+		text += fmt.Sprintf(", did you mean %q?", e.Nearest)
+	}
+	return text
+}
+
+// Hint returns the next step; see package hint.
+func (e *UnknownServiceError) Hint() string {
 	names := make([]string, 0, len(Services()))
 	for _, s := range Services() {
 		names = append(names, string(s))
 	}
-	hint := ""
-	if e.Nearest != "" {
-		hint = fmt.Sprintf(", did you mean %q?", e.Nearest)
-	}
-	return fmt.Sprintf("unknown service %q%s\nhint: the services are %s", e.Name, hint, strings.Join(names, ", "))
+	return "the services are " + strings.Join(names, ", ")
 }
 
 // ParseServices reads service names; duplicates are dropped and the result has

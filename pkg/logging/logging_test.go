@@ -2,11 +2,15 @@ package logging
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 func TestJSON(t *testing.T) {
@@ -16,6 +20,23 @@ func TestJSON(t *testing.T) {
 	log.Info("hidden")
 	log.Warn("shown", "node", "cp1")
 	assert.Regexp(t, `^\{"time":"[^"]+","level":"WARN","msg":"shown","node":"cp1"\}\n$`, out.String())
+}
+
+func TestHintOfAnErrorIsAField(t *testing.T) {
+	err := fmt.Errorf("start: %w", hint.AddTo(errors.New("the disk is full"), "delete %s", "files"))
+	for format, want := range map[string]string{
+		"json": `"error":"start: the disk is full","hint":"delete files","node":"cp1"}`,
+		"text": `error="start: the disk is full" hint="delete files" node=cp1`,
+	} {
+		var out bytes.Buffer
+		log, failed := New(&out, format, "info")
+		require.NoError(t, failed)
+		log.Error("not started", "error", err, "node", "cp1")
+		assert.Contains(t, out.String(), want)
+		out.Reset()
+		log.Error("not started", "error", io.ErrUnexpectedEOF)
+		assert.NotContains(t, out.String(), "hint")
+	}
 }
 
 func TestUnknownFormatAndLevel(t *testing.T) {

@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // RestartPolicy decides whether a component whose certificate was replaced is restarted.
@@ -41,5 +43,5 @@ func ParseRestartPolicy(name string) (RestartPolicy, error) {
 			return p, nil
 		}
 	}
-	return "", fmt.Errorf("unknown restart policy %q\nhint: want one of: %s", name, strings.Join(RestartPolicies(), ", "))
+	return "", hint.AddTo(fmt.Errorf("unknown restart policy %q", name), "want one of: %s", strings.Join(RestartPolicies(), ", "))
 }

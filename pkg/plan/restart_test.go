@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -19,6 +20,6 @@ func TestRestartPolicyIsReadAsFlagsAndObjectsNameIt(t *testing.T) {
 	}
 	for _, name := range []string{"", "ifneeded", "ALWAYS", "perhaps"} {
 		_, err := plan.ParseRestartPolicy(name)
-		assert.ErrorContains(t, err, "want one of: always, if-needed, never")
+		assert.Contains(t, hint.TextOf(err), "want one of: always, if-needed, never")
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // Format is the value of -o.
@@ -46,7 +48,7 @@ func ParseFormat(s string) (Format, error) {
 			return f, nil
 		}
 	}
-	return "", fmt.Errorf("unknown output format %q\nhint: want one of %s", s, strings.Join(Formats, ", "))
+	return "", hint.AddTo(fmt.Errorf("unknown output format %q", s), "want one of %s", strings.Join(Formats, ", "))
 }
 
 // PrintDocument prints a whole document as JSON, as YAML or by a template.

@@ -10,6 +10,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kubeprinters "k8s.io/cli-runtime/pkg/printers"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // The formats whose value has a template after "=", as kubectl's.
@@ -39,7 +41,7 @@ func (f Format) isTemplate() bool {
 func newTemplatePrinter(f Format) (kubeprinters.ResourcePrinter, error) {
 	name, template, _ := strings.Cut(string(f), "=")
 	if template == "" {
-		return nil, fmt.Errorf("output format %q: the template is missing\nhint: such as -o %s", name, templateExample(name))
+		return nil, hint.AddTo(fmt.Errorf("output format %q: the template is missing", name), "such as -o %s", templateExample(name))
 	}
 	if name == jsonPathFile || name == goTemplateFile {
 		text, err := os.ReadFile(template)

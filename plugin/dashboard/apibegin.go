@@ -59,7 +59,7 @@ func (s *Server) permitRotation(ctx context.Context, c Context) error {
 // inProgress leads to the rotation that is in progress.
 func inProgress(r *rotation) *apiError {
 	return &apiError{Status: http.StatusConflict, Code: codeConflict, Rotation: r,
-		Text: "a rotation of this cluster is in progress: " + choiceWords(r.Choice), Hint: "wait until it has ended, then try again"}
+		Text: "a rotation of this cluster is in progress: " + choiceWords(r.Choice), Next: "wait until it has ended, then try again"}
 }
 
 // beginPlan starts a plan, and waits until its rotation has begun.
@@ -79,7 +79,7 @@ func (s *Server) beginPlan(ctx context.Context, c Context, id string) (*rotation
 	begun.mu.Unlock()
 	if errors.Is(err, ErrNotBegun) {
 		text, hint := errorParts(err)
-		return nil, &apiError{Status: http.StatusConflict, Code: codeConflict, Text: text, Hint: hint}
+		return nil, &apiError{Status: http.StatusConflict, Code: codeConflict, Text: text, Next: hint}
 	}
 	return begun, nil
 }
@@ -90,7 +90,7 @@ func unknownPlan() *apiError {
 
 // whyNotBegun says why a plan was not started.
 func whyNotBegun(state planState, failure error, other *rotation) *apiError {
-	out := &apiError{Status: http.StatusConflict, Code: codeConflict, Rotation: other, Hint: "plan again"}
+	out := &apiError{Status: http.StatusConflict, Code: codeConflict, Rotation: other, Next: "plan again"}
 	switch state {
 	case planFailed:
 		return fromCluster("the plan could not be made, and nothing was changed", failure)
@@ -103,10 +103,10 @@ func whyNotBegun(state planState, failure error, other *rotation) *apiError {
 		out.Text = "a rotation of this cluster is in progress"
 	case planStarted:
 		out.Text = "this plan has been started already"
-		out.Hint = ""
+		out.Next = ""
 	case planScanning:
 		out.Text = "the plan is being made"
-		out.Hint = "try again when its state is ready"
+		out.Next = "try again when its state is ready"
 	case planOld:
 		out.Text = "this plan is too old"
 	default:

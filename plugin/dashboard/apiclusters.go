@@ -119,7 +119,7 @@ func (s *Server) readCertificates(call *apiCall) (v1alpha1.CertificateList, erro
 	view := s.viewCluster(call.r.Context(), named)
 	switch {
 	case view.List == nil && view.Error != "":
-		return v1alpha1.CertificateList{}, &apiError{Status: http.StatusBadGateway, Code: codeServerError, Text: view.Error, Hint: view.Hint}
+		return v1alpha1.CertificateList{}, &apiError{Status: http.StatusBadGateway, Code: codeServerError, Text: view.Error, Next: view.Hint}
 	case view.List == nil:
 		return v1alpha1.CertificateList{}, notFound("no certificates are known: the nodes were not scanned, and no agent reports",
 			"POST "+apiClusterPath(clusterID(named.Name), "scan")+", and wait until it has ended")

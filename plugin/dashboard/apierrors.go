@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // The codes of errors, by the names that Rancher's API has for them.
@@ -27,24 +29,22 @@ type apiError struct {
 	Status   int
 	Code     string
 	Text     string
-	Hint     string
+	Next     string    // the next step; may be empty
 	Field    string    // of the request; empty: it is about no single field
 	Rotation *rotation // that is in the way
 }
 
-func (e *apiError) Error() string {
-	if e.Hint == "" {
-		return e.Text
-	}
-	return e.Text + "\nhint: " + e.Hint
+func (e *apiError) Error() string { return e.Text }
+
+// Hint returns the next step; see package hint.
+func (e *apiError) Hint() string { return e.Next }
+
+func notFound(text, next string) *apiError {
+	return &apiError{Status: http.StatusNotFound, Code: codeNotFound, Text: text, Next: next}
 }
 
-func notFound(text, hint string) *apiError {
-	return &apiError{Status: http.StatusNotFound, Code: codeNotFound, Text: text, Hint: hint}
-}
-
-func invalidField(field, text, hint string) *apiError {
-	return &apiError{Status: http.StatusUnprocessableEntity, Code: codeInvalidOption, Text: text, Hint: hint, Field: field}
+func invalidField(field, text, next string) *apiError {
+	return &apiError{Status: http.StatusUnprocessableEntity, Code: codeInvalidOption, Text: text, Next: next, Field: field}
 }
 
 func notPermitted(why string) *apiError {
@@ -53,8 +53,8 @@ func notPermitted(why string) *apiError {
 
 // fromCluster is the answer for an error of a cluster.
 func fromCluster(what string, err error) *apiError {
-	text, hint := errorParts(err)
-	return &apiError{Status: http.StatusBadGateway, Code: codeServerError, Text: what + ": " + text, Hint: hint}
+	text, next := errorParts(err)
+	return &apiError{Status: http.StatusBadGateway, Code: codeServerError, Text: what + ": " + text, Next: next}
 }
 
 // codeOf is the code for a status that a page would have.
@@ -115,10 +115,10 @@ func (s *Server) writeAPIError(w http.ResponseWriter, r *http.Request, err error
 	}
 	if !isBelow(strings.TrimPrefix(pathOf(r), base), v3Root) {
 		writeDocument(w, e.Status, contentProblem, problem{Type: "about:blank", Title: http.StatusText(e.Status), Status: e.Status,
-			Detail: e.Text, Code: e.Code, Hint: e.Hint, Field: e.Field, Rotation: rotation})
+			Detail: e.Text, Code: e.Code, Hint: e.Next, Field: e.Field, Rotation: rotation})
 		return
 	}
-	out := v3Error{Type: "error", BaseType: "error", Status: e.Status, Code: e.Code, Message: e.Error(), FieldName: e.Field}
+	out := v3Error{Type: "error", BaseType: "error", Status: e.Status, Code: e.Code, Message: hint.TextOf(e), FieldName: e.Field}
 	if rotation != "" {
 		out.Links = map[string]string{"rotation": rotation}
 	}

@@ -52,7 +52,7 @@ func (s *Server) answerToken(w http.ResponseWriter, r *http.Request, api http.Ha
 	if s.options.Token == "" || !sameSecret(givenToken(r), s.options.Token) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rotate-certs"`)
 		s.writeAPIError(w, r, &apiError{Status: http.StatusUnauthorized, Code: codeUnauthorized, Text: "the request has no valid token",
-			Hint: "start the dashboard with --api-token-file FILE, and send the token of this file as Authorization: Bearer TOKEN"})
+			Next: "start the dashboard with --api-token-file FILE, and send the token of this file as Authorization: Bearer TOKEN"})
 		return
 	}
 	api.ServeHTTP(w, r)

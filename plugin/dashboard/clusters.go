@@ -33,7 +33,7 @@ type Context struct {
 }
 
 // Cluster is one cluster, in the operator's own name and with no other right. Every method ends
-// with its ctx. Errors may end with a "hint:" line.
+// with its ctx. Errors may have hints.
 type Cluster interface {
 	// State reads objects of the API server. It creates no pod.
 	State(ctx context.Context) (State, error)

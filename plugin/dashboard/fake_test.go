@@ -11,6 +11,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -27,7 +28,7 @@ func (f *fakeClusters) Contexts() []Context { return f.contexts }
 func (f *fakeClusters) Open(name string) (Cluster, error) {
 	cluster := f.clusters[name]
 	if cluster == nil {
-		return nil, errors.New("open context \"" + name + "\": no such user\nhint: kubectl config view")
+		return nil, hint.AddTo(errors.New("open context \""+name+"\": no such user"), "kubectl config view")
 	}
 	return cluster, nil
 }

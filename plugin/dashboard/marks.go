@@ -98,8 +98,8 @@ func (s *Server) deleteMark(w http.ResponseWriter, r *http.Request) {
 	}
 	err := s.changeMark(r.Context(), named, func(ctx context.Context, cluster Cluster) error { return cluster.DeleteMark(ctx, r.PathValue("name")) })
 	if err != nil {
-		text, hint := errorParts(err)
-		s.writeMessage(w, r, http.StatusBadGateway, message{Title: "The mark was not deleted", Text: text, Hint: hint, Back: clusterPath(named.Name)})
+		text, next := errorParts(err)
+		s.writeMessage(w, r, http.StatusBadGateway, message{Title: "The mark was not deleted", Text: text, Hint: next, Back: clusterPath(named.Name)})
 		return
 	}
 	s.redirectTo(w, r, clusterPath(named.Name)+"#marks")

@@ -15,6 +15,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 func TestHangingClustersHoldUpNothing(t *testing.T) {
@@ -51,7 +52,7 @@ func TestUnreachableClustersShowTheLastState(t *testing.T) {
 	c := &clock{}
 	cluster := &fakeCluster{state: func(context.Context) (State, error) {
 		if broken.Load() {
-			return State{}, errors.New("dial tcp: connection refused\nhint: is it running?")
+			return State{}, hint.AddTo(errors.New("dial tcp: connection refused"), "is it running?")
 		}
 		return sampleState(3), nil
 	}}

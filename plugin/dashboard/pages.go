@@ -100,7 +100,7 @@ func (v historyView) askAgain() int { return v.Again }
 // writeMessage answers with a message, in the form of the API where the request is for it.
 func (s *Server) writeMessage(w http.ResponseWriter, r *http.Request, status int, m message) {
 	if s.asksAPI(r) {
-		s.writeAPIError(w, r, &apiError{Status: status, Code: codeOf(status), Text: m.Text, Hint: m.Hint})
+		s.writeAPIError(w, r, &apiError{Status: status, Code: codeOf(status), Text: m.Text, Next: m.Hint})
 		return
 	}
 	s.writePage(w, r, status, "message.html", m.Title, m)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -64,11 +65,10 @@ func clusterKey(c Context) string {
 	return host + ":" + port + strings.TrimRight(server.EscapedPath(), "/")
 }
 
-// errorParts separates an error from its hint.
-func errorParts(err error) (text, hint string) {
+// errorParts is the text of an error, and its hint.
+func errorParts(err error) (text, next string) {
 	if err == nil {
 		return "", ""
 	}
-	text, hint, _ = strings.Cut(err.Error(), "\nhint:")
-	return printers.CleanText(strings.TrimSpace(text)), printers.CleanLines(strings.TrimSpace(hint))
+	return printers.CleanText(strings.TrimSpace(err.Error())), printers.CleanLines(strings.Join(hint.AllOf(err), "\n"))
 }

@@ -12,6 +12,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -94,12 +95,12 @@ func (r *rotation) runPlan(now func() time.Time) (report *v1alpha1.RotationRepor
 	defer func() {
 		if cause := recover(); cause != nil {
 			report = nil
-			err = fmt.Errorf("internal error: %v\nhint: kubectl rotate-certs status shows the state of the nodes", cause)
+			err = hint.AddTo(fmt.Errorf("internal error: %v", cause), "kubectl rotate-certs status shows the state of the nodes")
 		}
 	}()
 	report, err = r.run(ctx, func(p fleet.Progress) { r.log.addEvent(p, now()) })
 	if report == nil && err == nil {
-		err = errors.New("the rotation ended without a report\nhint: kubectl rotate-certs status shows the state of the nodes")
+		err = hint.AddTo(errors.New("the rotation ended without a report"), "kubectl rotate-certs status shows the state of the nodes")
 	}
 	return report, err
 }

@@ -16,6 +16,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // runningRotation is a server with a rotation that waits for the channel.
@@ -70,7 +71,7 @@ func TestEveryEndReleasesTheCluster(t *testing.T) {
 		}, "internal error: index out of range"},
 		"no report, no error": {func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error) { return nil, nil }, "ended without a report"},
 		"no report": {func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
-			return nil, errors.New("acquire the lock: held by alice\nhint: wait for it")
+			return nil, hint.AddTo(errors.New("acquire the lock: held by alice"), "wait for it")
 		}, "held by alice"},
 		"rolled back": {func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
 			return &v1alpha1.RotationReport{Result: v1alpha1.RolledBack}, fmt.Errorf("cp3: etcd did not become healthy: %w", fleet.ErrStopped)
@@ -214,7 +215,7 @@ func TestOutcomesAreSaidAsTheCommandSaysThem(t *testing.T) {
 			word: "done, but something was left out", condition: attention, text: "but 1 item was not inspected"},
 		"success of the watcher": {report: &v1alpha1.RotationReport{Result: v1alpha1.Succeeded, Message: "9 certificates renewed"}, byWatcher: true,
 			word: "succeeded", condition: healthy, text: "9 certificates renewed"},
-		"nothing has begun": {err: fmt.Errorf("%w: held by alice\nhint: wait", ErrNotBegun), word: "not begun", condition: unknown, text: "held by alice"},
+		"nothing has begun": {err: hint.AddTo(fmt.Errorf("%w: held by alice", ErrNotBegun), "wait"), word: "not begun", condition: unknown, text: "held by alice"},
 		"not followed": {err: fmt.Errorf("%w: the API server does not answer", ErrNotFollowed), byWatcher: true,
 			word: "not followed any more", condition: attention, text: "does not answer"},
 		"no report": {err: errors.New("no answer"), word: "ended without a report", condition: expired, text: "no answer"},

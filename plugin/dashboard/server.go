@@ -13,6 +13,7 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -64,7 +65,7 @@ type Server struct {
 // NewServer returns a server that has not started to listen.
 func NewServer(options Options) (*Server, error) {
 	if options.Clusters == nil || len(options.Clusters.Contexts()) == 0 {
-		return nil, errors.New("start the dashboard: the kubeconfig has no context\nhint: kubectl config get-contexts")
+		return nil, hint.AddTo(errors.New("start the dashboard: the kubeconfig has no context"), "kubectl config get-contexts")
 	}
 	if options.Now == nil {
 		options.Now = time.Now
@@ -164,7 +165,7 @@ func closeServer(server *http.Server) {
 func loopbackPort(address net.Addr) (string, error) {
 	tcp, is := address.(*net.TCPAddr)
 	if !is || !tcp.IP.IsLoopback() {
-		return "", fmt.Errorf("serve the dashboard at %q: other machines could reach this address\nhint: listen at 127.0.0.1", address)
+		return "", hint.AddTo(fmt.Errorf("serve the dashboard at %q: other machines could reach this address", address), "listen at 127.0.0.1")
 	}
 	return strconv.Itoa(tcp.Port), nil
 }

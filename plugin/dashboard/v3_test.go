@@ -14,6 +14,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 func TestV3ListsClusters(t *testing.T) {
@@ -143,7 +144,7 @@ func TestV3RefusesWhatItCannotDo(t *testing.T) {
 // TestV3SaysWhyNothingBegan: the answer waits for the plan, and for the lock of the cluster.
 func TestV3SaysWhyNothingBegan(t *testing.T) {
 	held := func(context.Context, func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
-		return nil, fmt.Errorf("%w: alice holds the lock\nhint: wait", ErrNotBegun)
+		return nil, hint.AddTo(fmt.Errorf("%w: alice holds the lock", ErrNotBegun), "wait")
 	}
 	for name, tt := range map[string]struct {
 		plan   func(context.Context, Choice) (Plan, error)
@@ -152,7 +153,7 @@ func TestV3SaysWhyNothingBegan(t *testing.T) {
 		says   string
 	}{
 		"the plan fails": {func(context.Context, Choice) (Plan, error) {
-			return Plan{}, errors.New("scan cp1: timeout\nhint: kubectl get pods")
+			return Plan{}, hint.AddTo(errors.New("scan cp1: timeout"), "kubectl get pods")
 		}, 502, "ServerError", "scan cp1: timeout\nhint: kubectl get pods"},
 		"there is nothing to renew": {func(context.Context, Choice) (Plan, error) { return Plan{Run: runOf(nil)}, nil }, 422, "InvalidState", "nothing to renew"},
 		"another program rotates":   {func(_ context.Context, c Choice) (Plan, error) { return samplePlan(c, held), nil }, 409, "Conflict", "alice holds the lock"},

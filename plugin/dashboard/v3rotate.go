@@ -63,9 +63,9 @@ func (s *Server) runV3Action(call *apiCall, in v3RotateInput) (v3RotateOutput, e
 	switch action := call.r.URL.Query().Get("action"); action {
 	case v3Action:
 	case "":
-		return none, &apiError{Status: http.StatusMethodNotAllowed, Code: codeNotAllowed, Text: "a cluster cannot be changed", Hint: "add ?action=" + v3Action}
+		return none, &apiError{Status: http.StatusMethodNotAllowed, Code: codeNotAllowed, Text: "a cluster cannot be changed", Next: "add ?action=" + v3Action}
 	default:
-		return none, &apiError{Status: http.StatusUnprocessableEntity, Code: codeInvalidAction, Text: fmt.Sprintf("a cluster has no action %q", action), Hint: "the only one is " + v3Action}
+		return none, &apiError{Status: http.StatusUnprocessableEntity, Code: codeInvalidAction, Text: fmt.Sprintf("a cluster has no action %q", action), Next: "the only one is " + v3Action}
 	}
 	if in.CACertificates {
 		return none, invalidField("caCertificates", "CAs are never renewed: the certificates that they signed would not be trusted anymore",

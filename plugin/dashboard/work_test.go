@@ -16,6 +16,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // recordingCluster counts the runs of its plans; runs wait for proceed.
@@ -144,7 +145,7 @@ func TestPlansAreMadeInTheBackground(t *testing.T) {
 	assert.NotContains(t, page.body, "data-again", "it stops asking")
 	assert.Contains(t, page.body, "kubectl rotate-certs --context prod")
 
-	err := errors.New("scan nodes: w7 is NotReady\nhint: leave it out")
+	err := hint.AddTo(errors.New("scan nodes: w7 is NotReady"), "leave it out")
 	failure.Store(&err)
 	path = b.post("/clusters/prod/plans", "scope=all&restart=always").header.Get("Location")
 	page = b.awaitPage(path, "w7 is NotReady")

@@ -23,7 +23,7 @@ type tier struct {
 
 var tiers = []tier{
 	{name: "what all share", rooms: []string{
-		"deploy", "pkg/version", "pkg/logging", "pkg/exitcode", "pkg/wait", // objects of the API as text
+		"deploy", "pkg/version", "pkg/logging", "pkg/exitcode", "pkg/hint", "pkg/wait", // objects of the API as text
 		"pkg/certs", "pkg/settings", "pkg/inventory", "pkg/plan", "pkg/policy", // the domain, and pure decisions
 		"pkg/nodeapi", "pkg/api", // what is said between a node and the outside, and in the Kubernetes API
 		"pkg/printers", // what commands print, outside and on a node
@@ -36,7 +36,7 @@ var tiers = []tier{
 
 // pure are the packages that decide and do no I/O: they import the standard
 // library without the packages of doesIO, other pure packages, and nothing else.
-var pure = []string{"pkg/certs", "pkg/inventory", "pkg/settings", "pkg/plan", "pkg/nodeapi", "pkg/policy/renewal", "pkg/cluster/gate", "pkg/exitcode"}
+var pure = []string{"pkg/certs", "pkg/inventory", "pkg/settings", "pkg/plan", "pkg/nodeapi", "pkg/policy/renewal", "pkg/cluster/gate", "pkg/exitcode", "pkg/hint"}
 
 var doesIO = []string{"os", "os/exec", "os/signal", "net/http", "io/ioutil", "syscall", "log"}
 

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -85,17 +86,17 @@ func (c *Config) setDefaults() error {
 	case c.Cluster == "":
 		return errors.New("open event bus: the cluster has no name")
 	case len(c.URLs) == 0 && c.StoreDir == "":
-		return errors.New("open event bus: neither a NATS URL nor a directory for the embedded server's store\nhint: --nats-url or --store")
+		return hint.AddTo(errors.New("open event bus: neither a NATS URL nor a directory for the embedded server's store"), "--nats-url or --store")
 	case len(c.URLs) > 0 && c.Listen != nil:
-		return errors.New("open event bus: only the embedded NATS server can listen\nhint: omit --nats-url or --nats-listen")
+		return hint.AddTo(errors.New("open event bus: only the embedded NATS server can listen"), "omit --nats-url or --nats-listen")
 	case len(c.URLs) == 0 && (c.Replicas != 0 || c.Domain != ""):
-		return errors.New("open event bus: the embedded NATS server has neither replicas nor a JetStream domain\nhint: give --nats-url too")
+		return hint.AddTo(errors.New("open event bus: the embedded NATS server has neither replicas nor a JetStream domain"), "give --nats-url too")
 	case c.Replicas < 0 || c.Replicas > 5:
-		return fmt.Errorf("open event bus: %d replicas of a stream\nhint: --nats-replicas 1 to 5", c.Replicas)
+		return hint.AddTo(fmt.Errorf("open event bus: %d replicas of a stream", c.Replicas), "--nats-replicas 1 to 5")
 	case c.Domain != "" && !domainName.MatchString(c.Domain):
-		return fmt.Errorf("open event bus: JetStream domain %q is no name\nhint: letters, digits, \"-\" and \"_\"", c.Domain)
+		return hint.AddTo(fmt.Errorf("open event bus: JetStream domain %q is no name", c.Domain), "letters, digits, \"-\" and \"_\"")
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
-		return errors.New("open event bus: a client certificate and its key come together\nhint: --nats-cert and --nats-key")
+		return hint.AddTo(errors.New("open event bus: a client certificate and its key come together"), "--nats-cert and --nats-key")
 	}
 	if c.Listen != nil && (c.Listen.TLS.Cert == "" || c.Listen.TLS.Key == "" || c.Listen.Users == "") {
 		return fmt.Errorf("open event bus: listening on %q needs a certificate, its key and a file of users", c.Listen.Address)

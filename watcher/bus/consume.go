@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -223,7 +224,7 @@ func deliveryCount(msg jetstream.Msg) int {
 
 // terminationReason is an error as one short line, for the advisory of NATS.
 func terminationReason(err error) string {
-	line := strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), ErrPoison.Error()+": ")), " ")
+	line := strings.Join(strings.Fields(strings.TrimPrefix(hint.TextOf(err), ErrPoison.Error()+": ")), " ")
 	if len(line) > 400 {
 		line = strings.ToValidUTF8(line[:400], "") + "…"
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 const (
@@ -70,7 +72,8 @@ func (e *embedded) startOnce() error {
 		e.failure.Store(nil)
 		return nil
 	}
-	err = fmt.Errorf("start embedded NATS server with store %q: %w\nhint: check that --store can be written and has room; delete a damaged store: events, and CompromisedCertificates published to NATS that were not read yet, are lost", e.store, err)
+	err = hint.AddTo(fmt.Errorf("start embedded NATS server with store %q: %w", e.store, err),
+		"check that --store can be written and has room; delete a damaged store: events, and CompromisedCertificates published to NATS that were not read yet, are lost")
 	if before := e.failure.Load(); before == nil || (*before).Error() != err.Error() {
 		e.log.Error("the embedded NATS server does not start, trying again; rotations start without it", "error", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -29,23 +30,24 @@ func (b *Bus) EventsHandler() http.Handler {
 func (b *Bus) serveEvents(w http.ResponseWriter, r *http.Request) {
 	since, err := parseSince(r.URL.Query().Get("since"), b.config.Now())
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(w, hint.TextOf(err), http.StatusBadRequest)
 		return
 	}
 	follow, err := parseFollow(r.URL.Query().Get("follow"))
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(w, hint.TextOf(err), http.StatusBadRequest)
 		return
 	}
 	if b.followers.Add(1) > int64(b.config.tuning.followers) {
 		b.followers.Add(-1)
 		w.Header().Set("Retry-After", "10")
-		http.Error(w, fmt.Sprintf("already %d readers of events\nhint: stop one, or try again later", b.config.tuning.followers), http.StatusTooManyRequests)
+		full := hint.AddTo(fmt.Errorf("already %d readers of events", b.config.tuning.followers), "stop one, or try again later")
+		http.Error(w, hint.TextOf(full), http.StatusTooManyRequests)
 		return
 	}
 	defer b.followers.Add(-1)
 	if err := b.Ready(); err != nil {
-		http.Error(w, "events cannot be read now: "+err.Error(), http.StatusServiceUnavailable)
+		http.Error(w, "events cannot be read now: "+hint.TextOf(err), http.StatusServiceUnavailable)
 		return
 	}
 	out := newLines(w)
@@ -122,7 +124,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, strings.ReplaceAll(text, " ", "+")); err == nil {
 		return t, nil
 	}
-	return time.Time{}, fmt.Errorf("since=%q is neither a duration nor a time\nhint: since=2h, since=90m or since=2030-05-17T09:30:00Z", text)
+	return time.Time{}, hint.AddTo(fmt.Errorf("since=%q is neither a duration nor a time", text), "since=2h, since=90m or since=2030-05-17T09:30:00Z")
 }
 
 func parseFollow(text string) (bool, error) {
@@ -131,7 +133,7 @@ func parseFollow(text string) (bool, error) {
 	}
 	follow, err := strconv.ParseBool(text)
 	if err != nil {
-		return false, fmt.Errorf("follow=%q is neither true nor false\nhint: follow=true", text)
+		return false, hint.AddTo(fmt.Errorf("follow=%q is neither true nor false", text), "follow=true")
 	}
 	return follow, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // addListener adds the TLS listener and its users to the options of the server.
@@ -23,7 +26,7 @@ func (e *embedded) addListener(o *server.Options) error {
 		o.Port, err = strconv.Atoi(port)
 	}
 	if err != nil {
-		return fmt.Errorf("listen for NATS on %q: %w\nhint: --nats-listen HOST:PORT", l.Address, err)
+		return hint.AddTo(fmt.Errorf("listen for NATS on %q: %w", l.Address, err), "--nats-listen HOST:PORT")
 	}
 	if o.Host = host; host == "" {
 		o.Host = "0.0.0.0"
@@ -119,7 +122,7 @@ func parseUsers(text, cluster string) (users []*server.User, keys []*server.Nkey
 		}
 		bad := func(text string) error { return fmt.Errorf("line %d: %s", number, text) }
 		if !slices.Contains(allRoles(), fields[0]) {
-			return nil, nil, bad(fmt.Sprintf("unknown role %q\nhint: roles are %s", fields[0], strings.Join(allRoles(), ", ")))
+			return nil, nil, hint.AddTo(bad(fmt.Sprintf("unknown role %q", fields[0])), "roles are %s", strings.Join(allRoles(), ", "))
 		}
 		may := permissionsOf(fields[0], cluster)
 		switch {
@@ -136,7 +139,7 @@ func parseUsers(text, cluster string) (users []*server.User, keys []*server.Nkey
 		seen = append(seen, fields[1])
 	}
 	if len(seen) == 0 {
-		return nil, nil, fmt.Errorf("no user in it\nhint: a line such as \"viewer NAME PASSWORD\"")
+		return nil, nil, hint.AddTo(errors.New("no user in it"), "a line such as \"viewer NAME PASSWORD\"")
 	}
 	return users, keys, nil
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // lockName is in StoreDir, beside the store, which may be deleted.
@@ -31,7 +33,7 @@ func (e *embedded) lockStore() error {
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		_ = file.Close() // nothing was written
-		return fmt.Errorf("use store %q: %w\nhint: stop the other watcher, or give this one another directory with --store", directory, errInUse)
+		return hint.AddTo(fmt.Errorf("use store %q: %w", directory, errInUse), "stop the other watcher, or give this one another directory with --store")
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.ENOLCK):
 		e.log.Warn("the file system of the embedded NATS server's store has no locks; no other watcher may use it", "directory", directory, "error", err)
 	case err != nil:

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // readiness is whether streams and consumers exist and comply.
@@ -129,11 +131,12 @@ func (b *Bus) declareStream(ctx context.Context, want stream) error {
 		request, cause := b.rotator.withDenial(ctx, b.matchesCall("STREAM.CREATE", want.Name))
 		_, err = b.rotator.jetStream().CreateStream(request, want.StreamConfig)
 		if refused := (*jetstream.APIError)(nil); errors.As(err, &refused) && refused.ErrorCode == jetstream.ErrorCode(server.JSStreamSubjectOverlapErr) {
-			return fmt.Errorf("create stream %q: %w\nhint: another stream has its subjects; if it is of an earlier release, remove it as a user without limits: nats stream ls --subject '%s'; nats stream rm NAME",
-				want.Name, err, want.Subjects[0])
+			return hint.AddTo(fmt.Errorf("create stream %q: %w", want.Name, err),
+				"another stream has its subjects; if it is of an earlier release, remove it as a user without limits: nats stream ls --subject '%s'; nats stream rm NAME", want.Subjects[0])
 		}
 		if err = cause(err); err != nil {
-			return fmt.Errorf("create stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s", want.Name, err, streamCommand(want.StreamConfig))
+			return hint.AddTo(fmt.Errorf("create stream %q: %w", want.Name, err),
+				"let the rotator create it, or do it once as a user without limits: %s", streamCommand(want.StreamConfig))
 		}
 		b.config.Log.Info("stream created", "stream", want.Name)
 		return nil
@@ -160,8 +163,8 @@ func (b *Bus) correctStream(ctx context.Context, want stream, have jetstream.Str
 		b.config.Log.Warn("stream has fewer replicas than --nats-replicas", "stream", want.Name, "replicas", have.Replicas, "error", err)
 		return nil
 	}
-	return fmt.Errorf("stream %q does not comply: %s (change it: %w)\nhint: change it with \"nats stream edit\", or remove it and create it again: %s",
-		want.Name, strings.Join(broken, ", "), err, streamCommand(want.StreamConfig))
+	return hint.AddTo(fmt.Errorf("stream %q does not comply: %s (change it: %w)", want.Name, strings.Join(broken, ", "), err),
+		"change it with \"nats stream edit\", or remove it and create it again: %s", streamCommand(want.StreamConfig))
 }
 
 func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
@@ -177,8 +180,8 @@ func (b *Bus) declareConsumer(ctx context.Context, declared consumer) error {
 		}
 		_, err = b.rotator.jetStream().CreateConsumer(request, stream, want)
 		if err = cause(err); err != nil {
-			return fmt.Errorf("create consumer %q of stream %q: %w\nhint: let the rotator create it, or do it once as a user without limits: %s",
-				want.Durable, stream, err, consumerCommand(declared))
+			return hint.AddTo(fmt.Errorf("create consumer %q of stream %q: %w", want.Durable, stream, err),
+				"let the rotator create it, or do it once as a user without limits: %s", consumerCommand(declared))
 		}
 		return nil
 	case err != nil:
@@ -196,8 +199,8 @@ func (b *Bus) correctConsumer(ctx context.Context, want consumer, have jetstream
 	request, cause := b.rotator.withDenial(ctx, b.matchesCall("CONSUMER.CREATE", want.stream))
 	_, err := b.rotator.jetStream().UpdateConsumer(request, want.stream, fit)
 	if err = cause(err); err != nil {
-		return fmt.Errorf("consumer %q of stream %q does not comply: %s (change it: %w)\nhint: remove it and create it again: %s",
-			want.Durable, want.stream, strings.Join(broken, ", "), err, consumerCommand(want))
+		return hint.AddTo(fmt.Errorf("consumer %q of stream %q does not comply: %s (change it: %w)", want.Durable, want.stream, strings.Join(broken, ", "), err),
+			"remove it and create it again: %s", consumerCommand(want))
 	}
 	b.config.Log.Info("consumer changed", "stream", want.stream, "consumer", want.Durable, "because", broken)
 	return nil

@@ -14,6 +14,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
@@ -126,7 +127,7 @@ func (r *Runner) runRotation(ctx context.Context, c *v1alpha1.CertificateRotatio
 		r.failingSince = time.Time{} // the cluster was scanned
 		return r.waitForHolder(ctx, c, held)
 	case errors.Is(err, plan.ErrNothing), errors.Is(err, fleet.ErrSelector), recordRefusal(c, err, began):
-		r.finishRotation(ctx, c, refusedUnlessBegun(c, v1alpha1.StateFailed), err.Error(), nil, began)
+		r.finishRotation(ctx, c, refusedUnlessBegun(c, v1alpha1.StateFailed), hint.TextOf(err), nil, began)
 		return 0
 	case err != nil:
 		log.Error("prepare rotation", "error", err)
@@ -134,10 +135,10 @@ func (r *Runner) runRotation(ctx context.Context, c *v1alpha1.CertificateRotatio
 			r.failingSince = began
 		}
 		if r.Now().Sub(r.failingSince) > prepareTimeout {
-			r.finishRotation(ctx, c, refusedUnlessBegun(c, v1alpha1.StateFailed), err.Error(), nil, began)
+			r.finishRotation(ctx, c, refusedUnlessBegun(c, v1alpha1.StateFailed), hint.TextOf(err), nil, began)
 			return 0
 		}
-		r.setPending(ctx, c, "could not scan the cluster: "+err.Error())
+		r.setPending(ctx, c, "could not scan the cluster: "+hint.TextOf(err))
 		return retryAfter
 	}
 	r.failingSince = time.Time{}
@@ -226,7 +227,7 @@ func (r *Runner) executeRotation(ctx context.Context, c *v1alpha1.CertificateRot
 		message += "; " + leftOutWords(fleet.LeftOut(ready.Plan))
 	}
 	if err != nil {
-		message = err.Error()
+		message = hint.TextOf(err)
 	}
 	if report != nil {
 		report.Notes = append(append(report.Notes, ready.Notes...), residualNotes(c, ready.Scanned, report)...)

@@ -14,6 +14,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // Readers authorizes readers of metrics: the API server must accept their bearer token, and
@@ -51,7 +53,7 @@ func (r *Readers) AuthorizedOnly(next http.Handler) http.Handler {
 			if status == http.StatusServiceUnavailable {
 				r.Log.Warn("authorize a reader of metrics", "error", err)
 			}
-			http.Error(w, err.Error(), status)
+			http.Error(w, hint.TextOf(err), status)
 			return
 		}
 		next.ServeHTTP(w, q)

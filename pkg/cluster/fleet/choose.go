@@ -12,6 +12,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
@@ -56,7 +57,7 @@ func Matching(all []kubenode.Node, selector string) ([]string, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("%w by %q: none has such labels\nhint: kubectl get nodes --show-labels", ErrSelector, selector)
+		return nil, hint.AddTo(fmt.Errorf("%w by %q: none has such labels", ErrSelector, selector), "kubectl get nodes --show-labels")
 	}
 	return names, nil
 }

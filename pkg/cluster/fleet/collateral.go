@@ -9,6 +9,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"golang.org/x/sync/errgroup"
@@ -28,7 +29,7 @@ func (r *run) observeRestarts(ctx context.Context, steps []plan.Step) map[string
 		g.Go(func() error {
 			seen, err := r.cluster.Observer.Restarts(ctx, s.Node)
 			if err != nil {
-				r.addNote("%s: collateral restarts are not known: %v", s.Node, err)
+				r.addNote("%s: collateral restarts are not known: %s", s.Node, hint.TextOf(err))
 				return nil
 			}
 			r.Lock()

@@ -8,6 +8,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"golang.org/x/sync/errgroup"
@@ -51,7 +52,7 @@ func (r *run) stagingError(w *worker, answer nodeapi.Record, err error) error {
 	}
 	switch {
 	case err != nil:
-		return r.nodeFailed(w.step.Node, v1alpha1.Failed, what, err.Error(), "")
+		return r.nodeFailed(w.step.Node, v1alpha1.Failed, what, hint.TextOf(err), "")
 	case answer.Kind != nodeapi.Staged:
 		return r.nodeFailed(w.step.Node, v1alpha1.Failed, what, answer.Message, answer.Hint)
 	}
@@ -180,7 +181,7 @@ func (r *run) finishRotation(ctx context.Context) error {
 	if len(r.workers) == 0 && r.Unfinished != nil {
 		// The interrupted run had done everything.
 		if err := r.openOneDone(ctx); err != nil {
-			r.addNote("the end of rotation %s could not be recorded (%v); the same command within a day finds nothing left to do", r.ID, err)
+			r.addNote("the end of rotation %s could not be recorded (%s); the same command within a day finds nothing left to do", r.ID, hint.TextOf(err))
 			return nil
 		}
 	}
@@ -192,7 +193,7 @@ func (r *run) finishRotation(ctx context.Context) error {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		r.addNote("the end of the rotation could not be recorded everywhere: %v", err)
+		r.addNote("the end of the rotation could not be recorded everywhere: %s", hint.TextOf(err))
 	}
 	r.forgetWorkers(noNode)
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -150,7 +151,7 @@ func (r *run) commitDead(ctx context.Context, steps []plan.Step, quorum bool) er
 		if !r.Force {
 			return r.stoppedError(withVerb(nodeNames(steps), "has", "have")+" new certificates, but not all of the control plane is healthy", err)
 		}
-		r.addNote("not all of the control plane is healthy, which --force overrides: %v", err)
+		r.addNote("not all of the control plane is healthy, which --force overrides: %s", hint.TextOf(err))
 	}
 	return r.awaitKubelets(ctx, steps, began)
 }

@@ -7,6 +7,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -22,7 +23,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 	}
 	if err != nil {
 		report.Result = v1alpha1.Failed
-		report.Message = err.Error()
+		report.Message = hint.TextOf(err)
 		if !errors.Is(err, ErrManualInterventionRequired) && r.anyRolledBack() {
 			report.Result = v1alpha1.RolledBack
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
@@ -36,7 +37,7 @@ func (r *run) issueCertificate(ctx context.Context, w *worker, csr nodeapi.CSR) 
 	order.Issued = &nodeapi.Issued{TargetID: csr.TargetID}
 	pem, by, err := r.haveSigned(ctx, w, csr)
 	if err != nil {
-		order.Issued.Error = err.Error()
+		order.Issued.Error = hint.TextOf(err)
 	}
 	order.Issued.PEM = string(pem)
 	order.Issued.SignedBy = by
@@ -77,7 +78,7 @@ func (r *run) signOnNodes(ctx context.Context, w *worker, csr nodeapi.CSR) (pem 
 		if pem, err = r.signOn(ctx, node, request, mayOpen); err == nil {
 			return pem, node, nil
 		}
-		failures = append(failures, fmt.Sprintf("%s: %v", node, err))
+		failures = append(failures, fmt.Sprintf("%s: %s", node, hint.TextOf(err)))
 	}
 	if len(failures) == 0 {
 		return nil, "", errors.New("no scanned node has the key of its CA")

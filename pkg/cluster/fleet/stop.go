@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
@@ -17,7 +18,7 @@ func (r *run) stoppedError(what string, why error) error {
 	if errors.As(why, &already) {
 		return why
 	}
-	return &StopError{What: what, State: r.nodeStates(""), Why: why.Error(), Next: r.continueHint(), kind: ErrStopped}
+	return &StopError{What: what, State: r.nodeStates(""), Why: hint.TextOf(why), Next: r.continueHint(), kind: ErrStopped}
 }
 
 // stoppedByChange is the error of a plan that must not be replaced by another one.
@@ -26,7 +27,7 @@ func (r *run) stoppedByChange(what, why string) error {
 }
 
 // nodeFailed is an error of one node.
-func (r *run) nodeFailed(node string, result v1alpha1.Result, what, why, hint string) error {
+func (r *run) nodeFailed(node string, result v1alpha1.Result, what, why, next string) error {
 	kind := ErrStopped
 	own := node + " was not changed"
 	w := r.seen[node]
@@ -41,7 +42,6 @@ func (r *run) nodeFailed(node string, result v1alpha1.Result, what, why, hint st
 		own = node + ": state unknown: neither old nor new certificates could be verified"
 	}
 	r.recordOutcome(node, result, why)
-	next := hint
 	if next == "" {
 		next = r.continueHint()
 	}
@@ -77,7 +77,7 @@ func worstFailure(failures []error) error {
 }
 
 func (r *run) interruptedError(err error) error {
-	stop := &StopError{What: "interrupted", State: r.nodeStates(""), Why: err.Error(), kind: ErrInterrupted,
+	stop := &StopError{What: "interrupted", State: r.nodeStates(""), Why: hint.TextOf(err), kind: ErrInterrupted,
 		Next: "run the same command again: it continues this rotation (" + r.ID + ") for a day"}
 	if errors.Is(err, ErrInterrupted) {
 		stop.Why = "" // the operator pressed Ctrl-C

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
@@ -63,7 +64,7 @@ func (r *run) readOutcome(ctx context.Context, w *worker, lost error) (nodeapi.R
 
 // stateUnknown is the error of a node of which nothing more can be learned from here.
 func (r *run) stateUnknown(node string, err error) error {
-	stop := r.nodeFailed(node, v1alpha1.Failed, node+": it is not known how its part ended", err.Error(),
+	stop := r.nodeFailed(node, v1alpha1.Failed, node+": it is not known how its part ended", hint.TextOf(err),
 		"run the same command again: it scans the node, undoes what is half done, and continues")
 	var stopError *StopError
 	if errors.As(stop, &stopError) {

@@ -9,6 +9,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"golang.org/x/sync/errgroup"
@@ -218,7 +219,7 @@ func (r *run) askHealth(ctx context.Context) []inventory.Health {
 			defer cancel()
 			h, err := w.session.Health(asking, peers)
 			if err != nil {
-				h = inventory.Health{APIServer: &inventory.Probe{Message: "the node could not be asked: " + err.Error()}}
+				h = inventory.Health{APIServer: &inventory.Probe{Message: "the node could not be asked: " + hint.TextOf(err)}}
 			}
 			h.Node = w.step.Node
 			out[i] = h

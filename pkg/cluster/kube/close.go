@@ -184,7 +184,7 @@ func (n *Nodes) mayNotDelete(ctx context.Context, client kubernetes.Interface, p
 	}
 	return &PodError{Node: p.Spec.NodeName, Pod: name, Reason: "Held", Err: refusal,
 		Message: "the node is held by another rotation, whose pod still runs and may not be deleted from here",
-		Hint: fmt.Sprintf("it ends 15 minutes after its last order; to end it sooner: kubectl -n %s delete pod %s, "+
+		Next: fmt.Sprintf("it ends 15 minutes after its last order; to end it sooner: kubectl -n %s delete pod %s, "+
 			"it then finishes or rolls back first", p.Namespace, p.Name)}
 }
 
@@ -216,7 +216,7 @@ func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p
 		default:
 			return &PodError{Node: p.Spec.NodeName, Pod: p.Namespace + "/" + p.Name, Reason: "Unknown",
 				Message: "the node is NotReady, so it is unknown whether the process there is still running",
-				Hint: fmt.Sprintf("fix its kubelet and its API server (on %s: journalctl -u kubelet, and the logs below /var/log/pods), or, "+
+				Next: fmt.Sprintf("fix its kubelet and its API server (on %s: journalctl -u kubelet, and the logs below /var/log/pods), or, "+
 					"if the machine will not return: kubectl delete node %s", p.Spec.NodeName, p.Spec.NodeName)}
 		}
 		if !reported && time.Since(began) > sayDeletion {
@@ -226,7 +226,7 @@ func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p
 		if waited := pause.WaitLonger(ctx); waited != nil {
 			return &PodError{Node: p.Spec.NodeName, Pod: p.Namespace + "/" + p.Name, Reason: "Terminating", Err: waited,
 				Message: "it was deleted, and its kubelet has not reported its end",
-				Hint:    fmt.Sprintf("it finishes or rolls back within %s; is the node's kubelet running, and its API server?", rotationGrace)}
+				Next:    fmt.Sprintf("it finishes or rolls back within %s; is the node's kubelet running, and its API server?", rotationGrace)}
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
@@ -212,7 +213,7 @@ func (s *Signers) awaitIssued(ctx context.Context, csr *certificatesv1.Certifica
 		return len(c.Status.Certificate) > 0 || requestRejection(c) != nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w\nhint: is a controller manager running, with the cluster's signing key?", err)
+		return nil, hint.AddTo(err, "is a controller manager running, with the cluster's signing key?")
 	}
 	if r := requestRejection(csr); r != nil {
 		return nil, r

@@ -3,7 +3,7 @@ package kube
 import (
 	"fmt"
 
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -24,7 +24,8 @@ func PodTrouble(p *corev1.Pod) (trouble *PodError, final bool) {
 	for _, c := range p.Status.ContainerStatuses {
 		t := c.LastTerminationState.Terminated
 		if w := c.State.Waiting; w != nil && w.Reason == "CrashLoopBackOff" && t != nil && trouble != nil {
-			trouble.Message = fmt.Sprintf("the program ended with code %d: %s", t.ExitCode, session.LastLine(t.Message))
+			trouble.Err = hint.LastError(t.Message)
+			trouble.Message = fmt.Sprintf("the program ended with code %d: %v", t.ExitCode, trouble.Err)
 		}
 	}
 	if trouble != nil {

@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // CertificateValidity is the validity of certificates in the cluster's kubeadm configuration
@@ -29,8 +31,8 @@ func CertificateValidity(ctx context.Context, client kubernetes.Interface) (time
 		CertificateValidityPeriod *metav1.Duration `json:"certificateValidityPeriod"`
 	}
 	if err := yaml.Unmarshal([]byte(object.Data["ClusterConfiguration"]), &config); err != nil {
-		return 0, fmt.Errorf("read ClusterConfiguration in configmap %q: %w\nhint: --validity sets the validity without it",
-			metav1.NamespaceSystem+"/"+name, err)
+		return 0, hint.AddTo(fmt.Errorf("read ClusterConfiguration in configmap %q: %w", metav1.NamespaceSystem+"/"+name, err),
+			"--validity sets the validity without it")
 	}
 	if config.CertificateValidityPeriod == nil || config.CertificateValidityPeriod.Duration <= 0 {
 		return 0, nil

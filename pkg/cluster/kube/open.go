@@ -132,7 +132,7 @@ func (n *Nodes) createOrAdopt(ctx context.Context, pod *corev1.Pod) (*corev1.Pod
 			return nil, err
 		case len(removed) == 0:
 			return nil, &PodError{Node: pod.Spec.NodeName, Pod: pod.Namespace + "/" + pod.Name, Reason: "Forbidden",
-				Message: "a pod of this name has ended and may not be deleted", Hint: hintRBAC}
+				Message: "a pod of this name has ended and may not be deleted", Next: hintRBAC}
 		}
 	}
 }

@@ -16,7 +16,7 @@ type PodError struct {
 	Pod     string // namespace/name
 	Reason  string // such as "ImagePullBackOff" or "Forbidden"; may be empty
 	Message string // of the registry, the admission plugin or the kubelet
-	Hint    string // the next step
+	Next    string // the next step
 	Err     error  // may be nil
 }
 
@@ -25,14 +25,13 @@ func (e *PodError) Error() string {
 	if e.Reason != "" && !strings.HasPrefix(what, e.Reason) {
 		what = strings.TrimSuffix(e.Reason+": "+what, ": ")
 	}
-	text := fmt.Sprintf("%s: pod %q: %s", e.Node, e.Pod, what)
-	if e.Hint != "" {
-		text += "\nhint: " + e.Hint
-	}
-	return text
+	return fmt.Sprintf("%s: pod %q: %s", e.Node, e.Pod, what)
 }
 
 func (e *PodError) Unwrap() error { return e.Err }
+
+// Hint returns the next step; see package hint.
+func (e *PodError) Hint() string { return e.Next }
 
 const (
 	hintImage = "can the node pull this image? --image names another, --image-pull-secret gives credentials; " +
@@ -63,21 +62,21 @@ func refusedPod(node, pod, namespace string, err error) *PodError {
 	switch {
 	case strings.Contains(text, "violates PodSecurity"):
 		e.Reason = "PodSecurity"
-		e.Hint = hintPodSecurity
+		e.Next = hintPodSecurity
 	case strings.Contains(text, "admission webhook"), strings.Contains(text, "ValidatingAdmissionPolicy"),
 		strings.Contains(text, "failed calling webhook"):
 		e.Reason = "Admission"
-		e.Hint = hintWebhook
+		e.Next = hintWebhook
 	case apierrors.IsNotFound(err) && strings.Contains(text, "namespaces"):
-		e.Hint = fmt.Sprintf("create the namespace (kubectl create namespace %s) or name another with --namespace", namespace)
+		e.Next = fmt.Sprintf("create the namespace (kubectl create namespace %s) or name another with --namespace", namespace)
 	case strings.Contains(text, "exceeded quota"):
 		e.Reason = "Quota"
-		e.Hint = "raise the namespace's ResourceQuota, or name another namespace with --namespace"
+		e.Next = "raise the namespace's ResourceQuota, or name another namespace with --namespace"
 	case strings.Contains(text, "error looking up service account"):
-		e.Hint = fmt.Sprintf("namespace %q has no ServiceAccount \"default\" yet: is the controller manager running?", namespace)
+		e.Next = fmt.Sprintf("namespace %q has no ServiceAccount \"default\" yet: is the controller manager running?", namespace)
 	case strings.Contains(text, "cannot create resource"):
 		e.Reason = "Forbidden"
-		e.Hint = hintRBAC
+		e.Next = hintRBAC
 	}
 	return e
 }

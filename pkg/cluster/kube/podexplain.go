@@ -12,11 +12,11 @@ import (
 // explainPod finds in its events why a pod without a visible problem does not start.
 func (w *podWatch) explainPod(ctx context.Context, pod, state *corev1.Pod, waited time.Duration) (e *PodError, pulling bool) {
 	if state == nil || state.Status.StartTime == nil {
-		return &PodError{Reason: reasonSilent, Hint: hintKubelet,
+		return &PodError{Reason: reasonSilent, Next: hintKubelet,
 			Message: fmt.Sprintf("the node's kubelet has not acknowledged it within %s", waited.Round(time.Second))}, false
 	}
 	e = &PodError{Reason: "NotStarted", Message: fmt.Sprintf("it did not start within %s", startTimeout),
-		Hint: fmt.Sprintf("kubectl -n %s get events --field-selector involvedObject.kind=Pod", w.namespace)}
+		Next: fmt.Sprintf("kubectl -n %s get events --field-selector involvedObject.kind=Pod", w.namespace)}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	events, err := w.client.CoreV1().Events(w.namespace).List(ctx, metav1.ListOptions{

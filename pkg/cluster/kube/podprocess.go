@@ -69,10 +69,11 @@ func (p *podProcess) replayLog(ctx context.Context, deliver func(line []byte) er
 // endedError is the error of a request to a pod that has ended or, without a pod, is deleted.
 func (p *podProcess) endedError(pod *corev1.Pod) error {
 	e := &PodError{Node: p.pod.Spec.NodeName, Pod: p.pod.Namespace + "/" + p.pod.Name, Reason: "Deleted", Message: "it was deleted",
-		Hint: "the same command continues this rotation"}
+		Next: "the same command continues this rotation"}
 	if pod != nil {
 		e.Reason = "Ended"
-		e.Message = failureText(pod, nil)
+		e.Err = failureOf(pod, nil)
+		e.Message = e.Err.Error()
 	}
 	return e
 }

@@ -14,7 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
@@ -82,7 +82,7 @@ func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []pla
 
 // exclusionReason is an error as the reason of an exclusion, without the node's name.
 func exclusionReason(err error, node string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), node+": "), "\n", "; ")
+	return strings.ReplaceAll(strings.TrimPrefix(hint.TextOf(err), node+": "), "\n", "; ")
 }
 
 func (s podReader[T]) readNode(ctx context.Context, watching *podWatch, node, id string) (*T, error) {
@@ -158,7 +158,7 @@ func (s podReader[T]) readPod(ctx context.Context, pod *corev1.Pod) (*T, error) 
 			break
 		}
 		if pause.Tries >= 4 {
-			return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Reason: "NoLog", Message: err.Error(), Err: err, Hint: hintLog(err)}
+			return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Reason: "NoLog", Message: err.Error(), Err: err, Next: hintLog(err)}
 		}
 		if err != nil {
 			client = viaNewConnection(s.Client, s.Config)
@@ -172,7 +172,7 @@ func (s podReader[T]) readPod(ctx context.Context, pod *corev1.Pod) (*T, error) 
 		return document, nil
 	}
 	if pod.Status.Phase == corev1.PodFailed {
-		err = fmt.Errorf("the scan failed: %s", failureText(pod, log))
+		err = fmt.Errorf("the scan failed: %w", failureOf(pod, log))
 	}
 	return nil, &PodError{Node: pod.Spec.NodeName, Pod: name, Message: err.Error(), Err: err}
 }
@@ -202,12 +202,12 @@ func (s *Scanner) readLog(ctx context.Context, client kubernetes.Interface, pod 
 	}
 }
 
-// failureText is the last output and the exit code of a node program.
-func failureText(pod *corev1.Pod, log []byte) string {
+// failureOf is the last error that a node program printed, and its exit code.
+func failureOf(pod *corev1.Pod, log []byte) error {
 	for _, c := range containerStatuses(pod) {
 		if t := c.State.Terminated; t != nil {
-			return fmt.Sprintf("%s (exit code %d)", session.LastLine(string(log)), t.ExitCode)
+			return fmt.Errorf("%w (exit code %d)", hint.LastError(string(log)), t.ExitCode)
 		}
 	}
-	return strings.TrimSuffix(pod.Status.Reason+": "+pod.Status.Message, ": ")
+	return errors.New(strings.TrimSuffix(pod.Status.Reason+": "+pod.Status.Message, ": "))
 }

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -145,7 +145,7 @@ func (w *podWatch) waitUntil(ctx context.Context, pod *corev1.Pod, good func(*co
 				continue
 			}
 			if waited {
-				return nil, fail(&PodError{Reason: "Stuck", Hint: hintKubelet,
+				return nil, fail(&PodError{Reason: "Stuck", Next: hintKubelet,
 					Message: fmt.Sprintf("it is running, but has not ended within %s", scanDeadline)})
 			}
 			if trouble.kubeletStarts() && time.Since(began) < silentTimeout {
@@ -167,7 +167,7 @@ func (w *podWatch) waitUntil(ctx context.Context, pod *corev1.Pod, good func(*co
 					continue
 				}
 				if pulling {
-					trouble = &PodError{Reason: "Pulling", Hint: hintImage,
+					trouble = &PodError{Reason: "Pulling", Next: hintImage,
 						Message: fmt.Sprintf("image %q is still being pulled after %s", pod.Spec.Containers[0].Image, pullTimeout)}
 				}
 			}
@@ -232,13 +232,13 @@ func startTrouble(p *corev1.Pod, before *PodError) (e *PodError, final bool) {
 		}
 		if t := c.State.Terminated; t != nil && (t.Reason == "StartError" || t.Reason == "ContainerCannotRun") {
 			return &PodError{Reason: t.Reason, Message: t.Message,
-				Hint: fmt.Sprintf("is %q a node image of this version?", p.Spec.Containers[0].Image)}, true
+				Next: fmt.Sprintf("is %q a node image of this version?", p.Spec.Containers[0].Image)}, true
 		}
 	}
 	if p.Status.Phase == corev1.PodFailed && p.Status.Reason != "" {
 		e := &PodError{Reason: p.Status.Reason, Message: p.Status.Message}
 		if strings.HasPrefix(e.Reason, "OutOf") {
-			e.Hint = "the node is full: kubectl describe node lists its pods"
+			e.Next = "the node is full: kubectl describe node lists its pods"
 		}
 		return e, true
 	}
@@ -256,16 +256,17 @@ func waitingTrouble(p *corev1.Pod, c corev1.ContainerStatus, before *PodError) (
 		} else {
 			e.Message = fmt.Sprintf("image %q: %s", p.Spec.Containers[0].Image, w.Message)
 		}
-		e.Hint = hintImage
+		e.Next = hintImage
 		return e, w.Reason != "ErrImagePull" // which is tried once more at once
 	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
 		if e.kubeletStarts() {
-			e.Hint = "its kubelet has just started; run the same command again"
+			e.Next = "its kubelet has just started; run the same command again"
 		}
 		return e, false // may be a hiccup of the runtime; the kubelet tries again
 	case "CrashLoopBackOff":
 		if t := c.LastTerminationState.Terminated; t != nil {
-			e.Message = fmt.Sprintf("the node program ended with code %d: %s", t.ExitCode, session.LastLine(t.Message))
+			e.Err = hint.LastError(t.Message)
+			e.Message = fmt.Sprintf("the node program ended with code %d: %v", t.ExitCode, e.Err)
 		}
 		return e, true
 	}

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 func waiting(reason, message string) corev1.PodStatus {
@@ -38,16 +41,16 @@ func TestStartTrouble(t *testing.T) {
 		"its program failed, which is no trouble of starting": {status: terminated(corev1.PodFailed, "Error", 1)},
 		"a first failed pull, which is tried again": {
 			status: waiting("ErrImagePull", unauthorized),
-			want:   &PodError{Reason: "ErrImagePull", Message: `image "registry.test/node:1": ` + unauthorized, Hint: hintImage},
+			want:   &PodError{Reason: "ErrImagePull", Message: `image "registry.test/node:1": ` + unauthorized, Next: hintImage},
 		},
 		"a second one, in the registry's words of the first": {
 			status: waiting("ImagePullBackOff", "Back-off pulling image"), final: true,
 			before: &PodError{Reason: "ErrImagePull", Message: `image "registry.test/node:1": ` + unauthorized},
-			want:   &PodError{Reason: "ImagePullBackOff", Message: `image "registry.test/node:1": ` + unauthorized, Hint: hintImage},
+			want:   &PodError{Reason: "ImagePullBackOff", Message: `image "registry.test/node:1": ` + unauthorized, Next: hintImage},
 		},
 		"a name that is none": {
 			status: waiting("InvalidImageName", "couldn't parse"), final: true,
-			want: &PodError{Reason: "InvalidImageName", Message: `image "registry.test/node:1": couldn't parse`, Hint: hintImage},
+			want: &PodError{Reason: "InvalidImageName", Message: `image "registry.test/node:1": couldn't parse`, Next: hintImage},
 		},
 		"a hiccup of the runtime": {
 			status: waiting("CreateContainerError", "context deadline exceeded"),
@@ -55,11 +58,11 @@ func TestStartTrouble(t *testing.T) {
 		},
 		"an image without our program": {
 			status: terminated(corev1.PodFailed, "StartError", 128), final: true,
-			want: &PodError{Reason: "StartError", Message: "words", Hint: `is "registry.test/node:1" a node image of this version?`},
+			want: &PodError{Reason: "StartError", Message: "words", Next: `is "registry.test/node:1" a node image of this version?`},
 		},
 		"a full node": {
 			status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods", Message: "too many pods"}, final: true,
-			want: &PodError{Reason: "OutOfpods", Message: "too many pods", Hint: "the node is full: kubectl describe node lists its pods"},
+			want: &PodError{Reason: "OutOfpods", Message: "too many pods", Next: "the node is full: kubectl describe node lists its pods"},
 		},
 		"evicted": {
 			status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "disk pressure"}, final: true,
@@ -68,10 +71,11 @@ func TestStartTrouble(t *testing.T) {
 		"ends again and again": {
 			status: func() corev1.PodStatus {
 				s := waiting("CrashLoopBackOff", "back-off")
-				s.ContainerStatuses[0].LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: 2, Message: "a\nerror: no such rotation\n"}
+				s.ContainerStatuses[0].LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: 2, Message: "a\nerror: no such rotation\nhint: see its history\n"}
 				return s
 			}(), final: true,
-			want: &PodError{Reason: "CrashLoopBackOff", Message: "the node program ended with code 2: error: no such rotation"},
+			want: &PodError{Reason: "CrashLoopBackOff", Message: "the node program ended with code 2: error: no such rotation",
+				Err: hint.AddTo(errors.New("error: no such rotation"), "see its history")},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

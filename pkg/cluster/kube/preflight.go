@@ -86,8 +86,11 @@ type MissingPermissionsError struct {
 }
 
 func (e *MissingPermissionsError) Error() string {
-	return fmt.Sprintf("missing permissions for %s:\n  %s\nhint: %s", e.Use, strings.Join(e.Missing, "\n  "), hintRBAC)
+	return fmt.Sprintf("missing permissions for %s:\n  %s", e.Use, strings.Join(e.Missing, "\n  "))
 }
+
+// Hint returns the next step; see package hint.
+func (e *MissingPermissionsError) Hint() string { return hintRBAC }
 
 // CheckPermissions checks all permissions that a use needs, with node pods in that namespace.
 // A [*MissingPermissionsError] names all that are missing. Optional ones are not checked.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,7 +51,8 @@ func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Co
 			last = said
 		}
 		if wait.SleepFor(ctx, every) != nil {
-			return fmt.Errorf("%w\nhint: has etcd lost its quorum? see its members on the control-plane nodes (crictl ps -a, logs below /var/log/pods), and kubectl get --raw '/readyz?verbose'", last)
+			return hint.AddTo(last,
+				"has etcd lost its quorum? see its members on the control-plane nodes (crictl ps -a, logs below /var/log/pods), and kubectl get --raw '/readyz?verbose'")
 		}
 		client = viaNewConnection(client, config) // another API server may have one
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 const (
@@ -32,12 +34,14 @@ type CommandError struct {
 	Node string
 	Verb string // "order"
 	Code int
-	Said string // the last line of its standard error
+	Said error // the last error on its standard error, with its hint
 }
 
 func (e *CommandError) Error() string {
-	return fmt.Sprintf("%s: %q failed with code %d: %s", e.Node, e.Verb, e.Code, e.Said)
+	return fmt.Sprintf("%s: %q failed with code %d: %v", e.Node, e.Verb, e.Code, e.Said)
 }
+
+func (e *CommandError) Unwrap() error { return e.Said }
 
 // ExitError is the error of a command that ran and failed.
 type ExitError struct{ Code int }
@@ -133,7 +137,7 @@ func StreamOutput(ctx context.Context, run Runner, c Command, fn func(line []byt
 		return errSilent
 	}
 	if code, ok := exitCodeOf(err); ok {
-		return &CommandError{Code: code, Said: LastLine(string(said.kept))}
+		return &CommandError{Code: code, Said: hint.LastError(string(said.kept))}
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
@@ -104,14 +105,15 @@ func TestStream(t *testing.T) {
 		},
 		"the command fails": {
 			run: func(_ context.Context, c Command) error {
-				_, _ = io.WriteString(c.Stderr, "some words\nerror: token 3 is older than 5\n")
+				_, _ = io.WriteString(c.Stderr, "some words\nerror: token 3 is older than 5\nhint: plan again\n")
 				return &ExitError{Code: 1}
 			},
 			check: func(t *testing.T, err error) {
 				var failed *CommandError
 				require.ErrorAs(t, err, &failed)
 				assert.Equal(t, 1, failed.Code)
-				assert.Equal(t, "error: token 3 is older than 5", failed.Said)
+				assert.EqualError(t, failed.Said, "error: token 3 is older than 5")
+				assert.Equal(t, []string{"plan again"}, hint.AllOf(err))
 			},
 		},
 		"the command is killed": {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 const (
@@ -40,7 +41,7 @@ type client struct {
 func newClient(config string) (c *client, closeClient func(), err error) {
 	program, err := exec.LookPath("ssh")
 	if err != nil {
-		return nil, nil, fmt.Errorf("find the ssh program: %w\nhint: install the OpenSSH client", err)
+		return nil, nil, hint.AddTo(fmt.Errorf("find the ssh program: %w", err), "install the OpenSSH client")
 	}
 	c = &client{program: program, config: config}
 	if runtime.GOOS == "windows" { // its OpenSSH shares no connections
@@ -135,14 +136,11 @@ func (e *ConnectionError) Error() string {
 	if said == "" {
 		said = "the connection broke"
 	}
-	text := fmt.Sprintf("connect to %q over ssh: %s", e.Host, said)
-	if hint := e.hint(); hint != "" {
-		text += "\nhint: " + hint
-	}
-	return text
+	return fmt.Sprintf("connect to %q over ssh: %s", e.Host, said)
 }
 
-func (e *ConnectionError) hint() string {
+// Hint returns the next step; see package hint.
+func (e *ConnectionError) Hint() string {
 	switch {
 	case strings.Contains(e.Said, "Host key verification failed"), strings.Contains(e.Said, "host key is known"):
 		return fmt.Sprintf("its host key is not in known_hosts, or has changed: compare it with the host's own, and accept it once with \"ssh %s\"", e.Host)

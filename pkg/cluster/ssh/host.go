@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
@@ -59,9 +60,11 @@ func connectHost(ctx context.Context, c *client, address, directory string) (h *
 	case "sudo":
 		h.become = "sudo -n -- "
 	case "no-sudo":
-		return nil, "", fmt.Errorf("host %q: root is needed, and there is no sudo\nhint: name a user who is root: --host root@%s", address, withoutUser(address))
+		return nil, "", hint.AddTo(fmt.Errorf("host %q: root is needed, and there is no sudo", address),
+			"name a user who is root: --host root@%s", withoutUser(address))
 	default:
-		return nil, "", fmt.Errorf("host %q: root is needed, and sudo asks for a password or refuses\nhint: allow this user \"NOPASSWD: ALL\" in sudoers, or name root: --host root@%s", address, withoutUser(address))
+		return nil, "", hint.AddTo(fmt.Errorf("host %q: root is needed, and sudo asks for a password or refuses", address),
+			"allow this user \"NOPASSWD: ALL\" in sudoers, or name root: --host root@%s", withoutUser(address))
 	}
 	return h, arch, nil
 }
@@ -102,7 +105,7 @@ func (h *host) installProgram(ctx context.Context, file string) error {
 	_, err = h.shell(ctx, h.script(install, sum), bytes.NewReader(data))
 	var exit *session.ExitError
 	if errors.As(err, &exit) && exit.Code == exitNotRun {
-		return fmt.Errorf("%w\nhint: is the file system of %q mounted with noexec?", err, h.directory)
+		return hint.AddTo(err, "is the file system of %q mounted with noexec?", h.directory)
 	}
 	return err
 }
@@ -150,7 +153,7 @@ func (h *host) call(ctx context.Context, into any, args ...string) error {
 	var exit *session.ExitError
 	switch {
 	case errors.As(err, &exit):
-		return &session.CommandError{Node: h.address, Verb: args[0], Code: exit.Code, Said: session.LastLine(said.String())}
+		return &session.CommandError{Node: h.address, Verb: args[0], Code: exit.Code, Said: hint.LastError(said.String())}
 	case err != nil:
 		return err
 	}

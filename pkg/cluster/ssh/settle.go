@@ -11,6 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
@@ -81,9 +82,9 @@ func (h *host) settle(ctx context.Context) (unverified string, err error) {
 	if !errors.As(err, &exit) {
 		return "", err
 	}
-	failed := &session.CommandError{Node: h.address, Verb: "recover", Code: exit.Code, Said: session.LastLine(said.String())}
+	failed := &session.CommandError{Node: h.address, Verb: "recover", Code: exit.Code, Said: hint.LastError(said.String())}
 	if exit.Code == exitcode.ManualInterventionRequired {
-		return failed.Error(), nil
+		return hint.TextOf(failed), nil
 	}
 	return "", failed
 }

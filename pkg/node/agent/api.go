@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
@@ -46,7 +47,7 @@ func ConnectAPI(kubeconfig string) (*API, error) {
 	if kubeconfig == "" {
 		config, err := rest.InClusterConfig()
 		if err != nil {
-			return nil, fmt.Errorf("find the API server: %w\nhint: outside of a pod, use --kubeconfig FILE", err)
+			return nil, hint.AddTo(fmt.Errorf("find the API server: %w", err), "outside of a pod, use --kubeconfig FILE")
 		}
 		return NewAPI(config)
 	}
@@ -82,7 +83,8 @@ func (a *API) WriteReport(ctx context.Context, report *v1alpha1.NodeCertificateR
 		return err
 	}
 	if a.node != "" && a.node != report.Name {
-		return fmt.Errorf("write report of node %q: this agent's token is of node %q\nhint: --node-name must be the node's name in the API", report.Name, a.node)
+		return hint.AddTo(fmt.Errorf("write report of node %q: this agent's token is of node %q", report.Name, a.node),
+			"--node-name must be the node's name in the API")
 	}
 	owned := *report
 	if a.uid != "" {
@@ -95,7 +97,8 @@ func (a *API) WriteReport(ctx context.Context, report *v1alpha1.NodeCertificateR
 	err = a.client.Patch(types.ApplyPatchType).Resource("nodecertificatereports").Name(report.Name).
 		Param("fieldManager", Manager).Param("force", "true").Body(body).Do(ctx).Error()
 	if err != nil && a.node == "" && apierrors.IsForbidden(err) {
-		return fmt.Errorf("write report of node %q: %w\nhint: the API server does not name the node of the token; it always does from Kubernetes 1.32 on, see docs/security.md", report.Name, err)
+		return hint.AddTo(fmt.Errorf("write report of node %q: %w", report.Name, err),
+			"the API server does not name the node of the token; it always does from Kubernetes 1.32 on, see docs/security.md")
 	}
 	if err != nil {
 		return fmt.Errorf("write report of node %q: %w", report.Name, err)

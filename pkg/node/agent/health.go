@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 const (
@@ -60,7 +62,7 @@ func (h *Health) noteReport(err error) error {
 		now.Reported = err == nil
 		now.Problem = ""
 		if err != nil {
-			now.Problem = "report not written: " + limitText(err.Error())
+			now.Problem = "report not written: " + limitText(hint.TextOf(err))
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
@@ -136,7 +137,8 @@ func EndRun(ctx context.Context, root hostfs.Root, rotation string) (ended bool,
 		return false, err
 	}
 	if !isRun(holder) {
-		return false, fmt.Errorf("end the process of rotation %q: %w\nhint: wait for its end, or end it where it was started", holder.Rotation, ErrOtherProcess)
+		return false, hint.AddTo(fmt.Errorf("end the process of rotation %q: %w", holder.Rotation, ErrOtherProcess),
+			"wait for its end, or end it where it was started")
 	}
 	if err := syscall.Kill(holder.PID, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return false, fmt.Errorf("end the process of rotation %q: %w", holder.Rotation, err)

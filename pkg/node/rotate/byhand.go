@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
@@ -120,22 +121,18 @@ func (s *session) carryOut(ctx context.Context, o nodeapi.Order) (nodeapi.Record
 }
 
 func asError(answer nodeapi.Record) error {
-	said := answer.Message
-	if answer.Hint != "" {
-		said += "\n" + answer.Hint
-	}
+	kind := ErrAsBefore
 	switch {
 	case answer.Unverified:
-		return fmt.Errorf("%w: %s", ErrNotVerified, said)
+		kind = ErrNotVerified
 	case answer.Kind == nodeapi.Staged, answer.Kind == nodeapi.Committed, answer.Kind == nodeapi.Finished:
 		return nil
 	case answer.Kind == nodeapi.Unknown:
-		return fmt.Errorf("%w: %s", ErrManualInterventionRequired, said)
+		kind = ErrManualInterventionRequired
 	case answer.Kind == nodeapi.RolledBack:
-		return fmt.Errorf("%w: %s", ErrRolledBack, said)
-	default:
-		return fmt.Errorf("%w: %s", ErrAsBefore, said)
+		kind = ErrRolledBack
 	}
+	return hint.AddTo(fmt.Errorf("%w: %s", kind, answer.Message), "%s", answer.Hint)
 }
 
 func newID() string {

@@ -28,14 +28,14 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 	}
 	backup := backupDir(s.rotation, o.Number)
 	if err := s.backUp(t, backup); err != nil {
-		return l.write(nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()})
+		return l.write(failedAnswer(err))
 	}
 	if err := s.copyEtcd(ctx, o, t, l); err != nil {
 		return err
 	}
 	unguarded, err := s.installRecovery(t)
 	if err != nil {
-		return l.write(nodeapi.Record{Kind: nodeapi.Failed, Message: err.Error()})
+		return l.write(failedAnswer(err))
 	}
 	if err := l.write(nodeapi.Record{Kind: nodeapi.Committing, Message: unguarded}); err != nil {
 		return err

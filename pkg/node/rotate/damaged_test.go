@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
@@ -44,7 +45,7 @@ func TestDamagedJournalOfAnotherRotation(t *testing.T) {
 				undone, err := e.RecoverNode(t.Context(), boot)
 				n.sameAs(before)
 				var damaged *statedir.DamagedError
-				if !errors.As(err, &damaged) || damaged.Rotation != "000old" || !strings.Contains(err.Error(), "rotate-certs-node forget 000old") {
+				if !errors.As(err, &damaged) || damaged.Rotation != "000old" || !strings.Contains(hint.TextOf(err), "rotate-certs-node forget 000old") {
 					t.Errorf("error: %v", err)
 				}
 				if len(undone) != 1 || undone[0].Kind != nodeapi.RolledBack {
@@ -66,7 +67,7 @@ func TestDamagedJournalStopsNoOtherRotation(t *testing.T) {
 		e, _ := n.newEngine()
 		e.Alone = true
 		var warned []string
-		e.Warn = func(err error) { warned = append(warned, err.Error()) }
+		e.Warn = func(err error) { warned = append(warned, hint.TextOf(err)) }
 		if err := e.RotateByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}); err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +138,7 @@ func TestDamagedEndOfACommit(t *testing.T) {
 		}
 		e, _ := n.newEngine()
 		var damaged *statedir.DamagedError
-		if _, err := e.RecoverNode(t.Context(), true); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "forget "+rotationID) {
+		if _, err := e.RecoverNode(t.Context(), true); !errors.As(err, &damaged) || !strings.Contains(hint.TextOf(err), "forget "+rotationID) {
 			t.Errorf("error: %v", err)
 		}
 		n.sameAs(after)

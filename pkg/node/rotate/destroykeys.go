@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
@@ -74,7 +75,7 @@ func (s *session) destroyOfCommand(t *transaction) error {
 	for _, dir := range dirs {
 		err := store.DestroyKeys(dir, compromised)
 		if errors.Is(err, unix.EROFS) {
-			s.warn(fmt.Errorf("compromised keys remain in %s of this node: %w\nhint: delete these directories", pattern, err))
+			s.warn(hint.AddTo(fmt.Errorf("compromised keys remain in %s of this node: %w", pattern, err), "delete these directories"))
 			return nil
 		}
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
@@ -91,33 +92,37 @@ func (s *session) recoverRotation(ctx context.Context, r *statedir.Rotation, cur
 	return s.destroyLeft(r, records)
 }
 
-// setAside handles a damaged journal and returns an error with a hint. At boot it restores the
-// files of a commit if the readable records do not show its end: the node could not start
-// otherwise. It does so once. This cannot be recorded in the damaged journal, so the staged
-// files are the record: a commit keeps them until its end, and setAside removes them.
+// setAside handles a damaged journal and returns an error with a hint.
 func (s *session) setAside(r *statedir.Rotation, damaged error) error {
 	interrupted := nodeapi.IncompleteCommit(r.SalvageRecords())
-	hint := fmt.Sprintf("\nhint: remove it with \"rotate-certs-node forget %s\"", r.ID)
 	if interrupted == nil {
-		return fmt.Errorf("%w%s", damaged, hint)
+		return hint.AddTo(damaged, "remove it with \"rotate-certs-node forget %s\"", r.ID)
 	}
+	return hint.AddTo(s.undoDamaged(r, *interrupted, damaged), "remove it with \"rotate-certs-node forget %s\" once this node's certificates are verified", r.ID)
+}
+
+// undoDamaged restores at boot the files of a commit if the readable records do not show its
+// end: the node could not start otherwise. It does so once. This cannot be recorded in the
+// damaged journal, so the staged files are the record: a commit keeps them until its end, and
+// undoDamaged removes them. It returns the error of the journal, and adds the outcome.
+func (s *session) undoDamaged(r *statedir.Rotation, interrupted nodeapi.Record, damaged error) error {
 	if _, err := loadTransaction(r.StagedDir()); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w; its commit is complete or rolled back, and its files are left unchanged%s once this node's certificates are verified", damaged, hint)
+		return fmt.Errorf("%w; its commit is complete or rolled back, and its files are left unchanged", damaged)
 	}
-	hint = "; it began to replace certificates, and its end is unknown" + hint + " once this node's certificates are verified"
+	const unknown = "it began to replace certificates, and its end is unknown"
 	t, err := loadTransaction(backupDir(r, interrupted.Order))
 	if err != nil || !s.boot || t.Unit != "" {
-		return fmt.Errorf("%w%s", damaged, hint)
+		return fmt.Errorf("%w; %s", damaged, unknown)
 	}
 	older := &session{Engine: s.Engine, dir: s.dir, rotation: r}
 	c := &committing{session: older, t: t, boot: true, late: true}
 	if problems := c.restoreFiles(); len(problems) > 0 {
-		return fmt.Errorf("%w; its files could not be restored: %s%s", damaged, strings.Join(problems, "; "), hint)
+		return fmt.Errorf("%w; its files could not be restored: %s; %s", damaged, strings.Join(problems, "; "), unknown)
 	}
 	if err := older.discardStaged(); err != nil {
-		return fmt.Errorf("%w; the old certificates were restored; %w%s", damaged, err, hint)
+		return fmt.Errorf("%w; the old certificates were restored; %w; %s", damaged, err, unknown)
 	}
-	return fmt.Errorf("%w; the old certificates were restored%s", damaged, hint)
+	return fmt.Errorf("%w; the old certificates were restored; %s", damaged, unknown)
 }
 
 // destroyLeft destroys the compromised keys of a verified commit whose process ended before it

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/issue"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
@@ -19,10 +20,7 @@ func failedAnswer(err error) nodeapi.Record {
 	if errors.As(err, &refused) {
 		rec.Kind = nodeapi.Refused
 	}
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) {
-		rec.Hint = hinted.Hint()
-	}
+	rec.Hint = strings.Join(hint.AllOf(err), "; ")
 	return rec
 }
 
@@ -47,7 +45,7 @@ func (e *unsignedError) Hint() string {
 	if errors.As(e.cause, &loss) {
 		return loss.Hint()
 	}
-	hint := "fix the cause and run the same command again"
+	next := "fix the cause and run the same command again"
 	var others []string
 	for _, s := range e.services {
 		if s != e.certificate.Service {
@@ -55,9 +53,9 @@ func (e *unsignedError) Hint() string {
 		}
 	}
 	if len(others) > 0 {
-		hint += "; to renew the others without " + string(e.certificate.Service) + ": --service " + strings.Join(others, ",")
+		next += "; to renew the others without " + string(e.certificate.Service) + ": --service " + strings.Join(others, ",")
 	}
-	return hint
+	return next
 }
 
 // refusal is an order that must not be carried out.

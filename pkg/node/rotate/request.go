@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/issue"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
@@ -165,7 +166,7 @@ func (s *session) awaitIssued(ctx context.Context, c inventory.Certificate, name
 				return nil, "", fmt.Errorf("order %q came before a certificate was issued", next.Kind)
 			case next.Issued == nil || next.Issued.TargetID != c.ID():
 			case next.Issued.Error != "":
-				return nil, "", fmt.Errorf("have a certificate issued: %s", next.Issued.Error)
+				return nil, "", fmt.Errorf("have a certificate issued: %w", hint.FromText(next.Issued.Error))
 			default:
 				chain, err := certs.ParsePEM([]byte(next.Issued.PEM))
 				return chain, next.Issued.SignedBy, err

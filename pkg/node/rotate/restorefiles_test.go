@@ -11,6 +11,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
@@ -323,7 +324,7 @@ func TestExpiredMemberKeepsItsNewCertificates(t *testing.T) {
 		e, _ := n.newEngine()
 		e.Alone = true
 		err := e.RotateByHand(t.Context(), plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways})
-		if !errors.Is(err, ErrNotVerified) || errors.Is(err, ErrAsBefore) || !strings.Contains(err.Error(), "other control-plane nodes") {
+		if !errors.Is(err, ErrNotVerified) || errors.Is(err, ErrAsBefore) || !strings.Contains(hint.TextOf(err), "other control-plane nodes") {
 			t.Fatalf("error: %v", err)
 		}
 		n.isAll(true, certs.Etcd)

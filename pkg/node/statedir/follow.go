@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
@@ -107,7 +108,7 @@ func (t *tail) emitNew(emit func(nodeapi.Record) error) error {
 // checkFound returns an error if there never was such a rotation.
 func (t *tail) checkFound() error {
 	if t.f == nil {
-		return fmt.Errorf("rotation %q is not known on this node\nhint: see %q", t.rotation.ID, filepath.Join(HostPath, "rotations"))
+		return hint.AddTo(fmt.Errorf("rotation %q is not known on this node", t.rotation.ID), "see %q", filepath.Join(HostPath, "rotations"))
 	}
 	return nil
 }

@@ -26,9 +26,11 @@ type Holder struct {
 type LockedError struct{ Holder Holder }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("rotation %q has been in progress on this node since %s\nhint: wait for its end, or delete its pod",
-		e.Holder.Rotation, e.Holder.Since.Format(time.RFC3339))
+	return fmt.Sprintf("rotation %q has been in progress on this node since %s", e.Holder.Rotation, e.Holder.Since.Format(time.RFC3339))
 }
+
+// Hint returns the next step; see package hint.
+func (e *LockedError) Hint() string { return "wait for its end, or delete its pod" }
 
 // TakeLock makes this process the only one that works on the node, until release is called or
 // the process ends. It waits for another holder until ctx ends, then fails with a

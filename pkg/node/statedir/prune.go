@@ -70,8 +70,12 @@ func (d *Dir) PruneRotations(keep string) error {
 type IncompleteError struct{ Rotation string }
 
 func (e *IncompleteError) Error() string {
-	return fmt.Sprintf("rotation %q began to replace certificates, and no record shows the end\n"+
-		"hint: run \"rotate-certs-node recover\" first; where its journal is damaged, verify this node's certificates and add --force", e.Rotation)
+	return fmt.Sprintf("rotation %q began to replace certificates, and no record shows the end", e.Rotation)
+}
+
+// Hint returns the next step; see package hint.
+func (e *IncompleteError) Hint() string {
+	return "run \"rotate-certs-node recover\" first; where its journal is damaged, verify this node's certificates and add --force"
 }
 
 // ForgetRotation removes a rotation from the node's state: journal, backups and staged files.

@@ -16,17 +16,22 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
 // Kind of the object.
 const Kind = "RotationPolicy"
 
 // Read reads a RotationPolicy from a file, as strictly as the API server with strict field
-// validation, and checks it with [Compile]. An error is an [Errors].
+// validation, and checks it with [Compile]. An error wraps an [Errors].
 func Read(file []byte) (*v1alpha1.RotationPolicy, error) {
 	text, err := singleDocument(file)
 	if err != nil {
 		return nil, Errors{{Message: err.Error()}}
+	}
+	if text == nil {
+		return nil, hint.AddTo(Errors{{Message: "the file is empty"}},
+			"it needs at least apiVersion: %s, kind: %s, metadata: {name: %s}", v1alpha1.APIVersion, Kind, v1alpha1.RotationPolicyName)
 	}
 	object, found := decodeObject(text)
 	if object == nil {
@@ -52,7 +57,7 @@ func Read(file []byte) (*v1alpha1.RotationPolicy, error) {
 	return object, nil
 }
 
-// singleDocument returns the only document of a file, as JSON.
+// singleDocument returns the only document of a file, as JSON; nil: there is none.
 func singleDocument(file []byte) ([]byte, error) {
 	var only []byte
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(file)))
@@ -74,9 +79,6 @@ func singleDocument(file []byte) ([]byte, error) {
 			return nil, errors.New("the file has a second document; want one")
 		}
 		only = text
-	}
-	if only == nil {
-		return nil, fmt.Errorf("the file is empty\nhint: it needs at least apiVersion: %s, kind: %s, metadata: {name: %s}", v1alpha1.APIVersion, Kind, v1alpha1.RotationPolicyName)
 	}
 	return only, nil
 }
