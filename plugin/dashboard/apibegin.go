@@ -36,9 +36,8 @@ func (s *Server) planAndBegin(call *apiCall, c Context, choice Choice) (*rotatio
 		return nil, err
 	}
 	defer call.liftDeadlines()()
-	select {
-	case <-done:
-	case <-call.r.Context().Done():
+	waitUntil(call.r.Context(), done, planTimeout+responseTimeout)
+	if call.r.Context().Err() != nil {
 		s.work.cancelPlan(c.Name, planned.ID)
 		return nil, &apiError{Status: http.StatusServiceUnavailable, Code: codeUnavailable, Text: "the client did not wait for the plan: nothing was started"}
 	}

@@ -13,12 +13,14 @@ import (
 // showOpenAPI answers with the description of both APIs. It is made of the routes that are served.
 func (s *Server) showOpenAPI(call *apiCall) {
 	host := url.URL{Host: call.r.Host}
-	writeDocument(call.w, http.StatusOK, contentJSON, s.describeAPI(cookieName(host.Port())))
+	writeDocument(call.w, http.StatusOK, contentJSON, s.describeAPI(call.addressOf(""), cookieName(host.Port())))
 }
 
-func (s *Server) describeAPI(cookie string) map[string]any {
+// describeAPI describes the API as it is served below an address.
+func (s *Server) describeAPI(address, cookie string) map[string]any {
 	document := openapi.Document{
-		Title: "kubectl rotate-certs dashboard", Version: s.options.Version,
+		Address: address,
+		Title:   "kubectl rotate-certs dashboard", Version: s.options.Version,
 		Description: "Below " + v3Root + " Rancher's API, as far as it is about certificates of clusters; below " + apiRoot + " our own.",
 		Session:     cookie, Errors: errorOf,
 		Values: openapi.Values{

@@ -18,6 +18,7 @@ func schemaOf(t *testing.T, c *client) func(pointer string) *jsonschema.Schema {
 	t.Helper()
 	document := readAs[map[string]any](t, c.send(http.MethodGet, "/api/v1/openapi.json", "", nil), http.StatusOK)
 	assert.Equal(t, "3.1.0", document["openapi"])
+	assert.Equal(t, []any{map[string]any{"url": "http://" + c.server.address}}, document["servers"])
 	components, _ := document["components"].(map[string]any)["schemas"].(map[string]any)
 	for _, component := range components {
 		component.(map[string]any)["additionalProperties"] = false

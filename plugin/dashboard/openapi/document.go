@@ -12,6 +12,7 @@ type Document struct {
 	Title       string
 	Version     string
 	Description string
+	Address     string // below which the routes are
 	Routes      []Route
 	// Errors is the type of an error of a route, and its type of content.
 	Errors func(Route) (reflect.Type, string)
@@ -35,6 +36,7 @@ func (d Document) Build() map[string]any {
 	return object{
 		"openapi": "3.1.0",
 		"info":    object{"title": d.Title, "version": d.Version, "description": d.Description},
+		"servers": []any{object{"url": d.Address}},
 		"paths":   paths,
 		"components": object{"schemas": s.components, "securitySchemes": object{
 			"token":   object{"type": "http", "scheme": "bearer"},
