@@ -46,7 +46,7 @@ E2E       = SKIP='TestUpgrade|TestSystemd|TestKubespray|TestRecover|AfterARecove
 PROGRAMS       := kubectl-rotate_certs kubectl_complete-rotate_certs rotate-certs-node rotate-certs-watcher
 
 # The Go modules that are checked; those below test/lab/build are programs of others.
-MODULES := . test/corpus test/lab test/monitoring test/tools/demosvg test/tools/release
+MODULES := . test/browser test/corpus test/lab test/monitoring test/tools/demosvg test/tools/release
 
 # For fuzz: how many inputs each target gets, and those of which packages. pkg/cluster/kube's take minutes
 # to build for fuzzing, so only soak runs them; its seeds are among the unit tests.
@@ -64,6 +64,10 @@ demo-svg: build image $(LAB) ## Record the rotation of "make demo" and draw it a
 	@RECORDING=bin/demo.cast test/demo $(CONTROL_PLANES) $(WORKERS)
 	@bin/demosvg draw <bin/demo.cast >bin/demo.svg
 	@cp bin/demo.svg docs/demo.svg
+
+.PHONY: screenshots
+screenshots: build image $(LAB) ## Draw the pages of the dashboard on two clusters: all into bin/screenshots, those of README.md into docs/ (root, Debian)
+	@test/tools/browser screenshots
 
 .PHONY: lab-up
 lab-up: $(LAB) ## Boot a real cluster: CONTROL_PLANES=3 WORKERS=1 TOPOLOGY=kubeadm|systemd|external-etcd KUBERNETES=1.37 (root, Debian)
@@ -209,12 +213,17 @@ standin: ## Rotate by a distribution's command, with a stand-in for RKE2 and K3s
 	@test/tools/need systemd-container curl
 	@STANDIN=yes go test -vet=off -count=1 -v ./test/standin
 
+.PHONY: browser
+browser: $(READY) ## Drive the dashboard in Chromium on two clusters: RUN=TestName for some, KEEP_LAB=yes to keep them (root, Debian); part of soak
+	@test/tools/browser
+
 .PHONY: soak
 soak: build image $(LAB) ## Long campaigns: every crash point, every state of the disk, power cuts of a node, API servers gone, kills of plugin, watcher and NATS (root, Debian); SEED=n
 	@test/tools/fuzz 100000x
 	@test/tools/need gcc
 	@CRASH_POINTS=all go test -count=1 -v -timeout 3h ./test/crash
 	@$(MAKE) standin
+	@$(MAKE) browser MADE=yes RUN=
 	@test/tools/powercut $(CUTS) $(SEED)
 	@SOAK=yes RUN="TestAPIServersUnavailable|TestKilledPluginAtEveryStage" $(E2E)
 	@$(MAKE) e2e-systemd MADE=yes RUN=

@@ -74,6 +74,13 @@ func TestUnreachableClustersShowTheLastState(t *testing.T) {
 	}
 }
 
+func TestOneNodeIsNotCalledNodes(t *testing.T) {
+	b := startServer(t, fixedOptions(oneCluster(&fakeCluster{state: func(context.Context) (State, error) { return State{Nodes: 1}, nil }}))).signIn()
+	for _, page := range []string{"/?load=all", "/clusters/prod"} {
+		assert.Contains(t, b.get(page).body, "1 node<", page)
+	}
+}
+
 func TestUnknownWatcherIsNotCalledMissing(t *testing.T) {
 	cluster := &fakeCluster{state: func(context.Context) (State, error) {
 		return State{Nodes: 3, WatcherUnknown: "list deployments: forbidden"}, nil

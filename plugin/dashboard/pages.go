@@ -41,6 +41,7 @@ var templateFunctions = template.FuncMap{
 	"second":    printers.ToTheSecond,
 	"remaining": remainingWords,
 	"certCount": func(n int) string { return printers.CountOf(n, "certificate") },
+	"nodeCount": func(n int) string { return printers.CountOf(n, "node") },
 	"services":  func(services []certs.Service) string { return printers.JoinServices(services, ", ") },
 	"names":     func(names []string) string { return strings.Join(names, ", ") },
 	"someNames": printers.SomeNames,
