@@ -70,5 +70,5 @@ func errorParts(err error) (text, next string) {
 	if err == nil {
 		return "", ""
 	}
-	return printers.CleanText(strings.TrimSpace(err.Error())), printers.CleanLines(strings.Join(hint.AllOf(err), "\n"))
+	return printers.CleanLines(strings.TrimSpace(err.Error())), printers.CleanLines(strings.Join(hint.AllOf(err), "\n"))
 }

@@ -256,3 +256,9 @@ func TestFollowingTheWatcherCanBeStopped(t *testing.T) {
 	<-lines
 	assert.Contains(t, <-lines, "rotation not followed any more")
 }
+
+func TestErrorsKeepTheirLines(t *testing.T) {
+	text, next := errorParts(hint.AddTo(errors.New("cp1: etcd did not become healthy\n   why: it exited\n   next: read its \x1blog"), "fix it\nthen continue"))
+	assert.Equal(t, "cp1: etcd did not become healthy\n   why: it exited\n   next: read its  log", text)
+	assert.Equal(t, "fix it\nthen continue", next)
+}

@@ -22,7 +22,7 @@ import (
 type dashboard struct {
 	address string // that it printed
 	process *exec.Cmd
-	ended   chan error
+	ended   chan struct{} // closed at the end
 
 	mu   sync.Mutex
 	text strings.Builder
@@ -31,7 +31,7 @@ type dashboard struct {
 // startDashboard starts the program, which ends with the test.
 func startDashboard(t *testing.T, kubeconfig string, args ...string) *dashboard {
 	t.Helper()
-	d := &dashboard{ended: make(chan error, 1)}
+	d := &dashboard{ended: make(chan struct{})}
 	all := append([]string{"dashboard", "--no-open", "--kubeconfig", kubeconfig}, args...)
 	d.process = exec.Command(filepath.Join(here.bin, "kubectl-rotate_certs"), all...)
 	d.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -42,7 +42,8 @@ func startDashboard(t *testing.T, kubeconfig string, args ...string) *dashboard 
 	printed := make(chan string, 1)
 	go func() {
 		d.readOutput(out, printed)
-		d.ended <- d.process.Wait()
+		_ = d.process.Wait() // interrupted, as a rule
+		close(d.ended)
 	}()
 	t.Cleanup(func() { d.stop(t) })
 	select {
