@@ -31,6 +31,7 @@ type apiServerFake struct {
 	unready   bool                                         // workloads stay as they are
 	events    func(w http.ResponseWriter, r *http.Request) // of the watcher
 	late      map[string]int                               // by resource, how many requests are answered as if its kind were not served
+	onRefuse  func()                                       // a request that is forbidden
 	onDelete  func(path string)
 	onList    func(kind string)
 	answers   string            // on a terminal; empty: there is none
@@ -222,6 +223,9 @@ func (s *apiServerFake) serve(w http.ResponseWriter, r *http.Request, object map
 	case !ok:
 		fail(w, 404, "NotFound", "the server could not find the requested resource", "")
 	case slices.Contains(s.forbidden, verb+" "+kind.name):
+		if s.onRefuse != nil {
+			s.onRefuse()
+		}
 		fail(w, 403, "Forbidden", fmt.Sprintf("%s is forbidden: User \"jane\" cannot %s resource", kind.name, verb), name)
 	case sub == "proxy":
 		fail(w, 503, "ServiceUnavailable", "no endpoints available for service", name)

@@ -24,6 +24,10 @@ const rotationPrefix = "dashboard-"
 // may be the component that restarts.
 const unreachableFor = 10 * time.Minute
 
+// refusedFor is how long an API server may refuse to show the rotation: one that has restarted
+// refuses everything until it has read the roles.
+const refusedFor = time.Minute
+
 // runByWatcher has the watcher carry a plan out, and follows it to its end.
 func (d *contextCluster) runByWatcher(o *rotateOptions, c *cluster, document v1alpha1.RotationPlan) runFunc {
 	return d.onceOnly(func(ctx context.Context, progress func(fleet.Progress)) (*v1alpha1.RotationReport, error) {
@@ -87,7 +91,7 @@ func (d *contextCluster) followRotation(ctx context.Context, api *objects, name 
 				"kubectl get certificaterotation %s shows it; to cancel it: kubectl delete certificaterotation %s", name, name)
 		case apierrors.IsNotFound(err):
 			return nil, hint.AddTo(fmt.Errorf("CertificateRotation %q was deleted, which cancels it", name), "the node in progress is finished or rolled back first")
-		case err != nil && (!isTransient(err) || failing > unreachableFor):
+		case err != nil && failing >= toleratedFor(err):
 			return nil, notFollowed(name, firstLine(err), "the watcher continues it")
 		case err != nil:
 			failing += checkEvery
@@ -103,6 +107,17 @@ func (d *contextCluster) followRotation(ctx context.Context, api *objects, name 
 		}
 		d.app.pauseOnce(ctx)
 	}
+}
+
+// toleratedFor is how long an error is retried.
+func toleratedFor(err error) time.Duration {
+	switch {
+	case isTransient(err):
+		return unreachableFor
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return refusedFor
+	}
+	return 0
 }
 
 // notFollowed is the error of a rotation that the watcher has, and that has not ended.

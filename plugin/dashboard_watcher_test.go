@@ -279,3 +279,27 @@ func TestRotationOfTheWatcherIsNotFollowedForever(t *testing.T) {
 		})
 	}
 }
+
+// TestRestartedServerRefusesForAWhile: until an API server that has restarted has read the roles, it
+// refuses what is permitted.
+func TestRestartedServerRefusesForAWhile(t *testing.T) {
+	s := installed(t)
+	planned, err := watched(t, healthy(), s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.KubeAPIServer}})
+	require.NoError(t, err)
+	refused := 0
+	s.onRefuse = func() {
+		if refused++; refused == 3 {
+			s.forbidden = nil
+		}
+	}
+	_, err = planned.Run(t.Context(), func(p fleet.Progress) {
+		if p.Phase == fleet.PhaseStarting {
+			s.becomeState(t, v1alpha1.StateSucceeded, "done and verified")
+			s.Lock()
+			defer s.Unlock()
+			s.forbidden = []string{"get certificaterotations"}
+		}
+	})
+	require.NoError(t, err)
+	assert.Equal(t, 3, refused)
+}

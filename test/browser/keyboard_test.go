@@ -91,7 +91,7 @@ func TestRotateAllWithTheKeyboard(t *testing.T) {
 	p.press(kb.Enter)
 	p.await("the page of the rotation", stepLimit, `location.pathname.includes("/rotations/")`)
 	p.tabTo("Stop")
-	assert.Equal(t, "succeeded", p.awaitEnd())
+	p.assertEnd("succeeded")
 	assert.Equal(t, "main", p.focused(), "the button with the focus is no longer on the page: its content has it")
 	assert.True(t, strings.Contains(p.text(), "etcd-server"))
 	assert.NotEqual(t, sum, here.fileSum(t, here.first, "/etc/kubernetes/pki/etcd/server.crt"))

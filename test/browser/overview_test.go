@@ -59,9 +59,11 @@ func TestOverview(t *testing.T) {
 	p.assertAccessible("the page of a cluster that is unreachable")
 }
 
-// openCluster opens the page of a context by its link on the first page.
+// openCluster opens the page of a context by its link on the first page, once no other row replaces
+// the one with the link.
 func (p *page) openCluster(context string) {
 	p.t.Helper()
+	p.await("the row of "+context, stepLimit, hasLoaded(context))
 	p.do("open the cluster "+context, chromedp.Click(fmt.Sprintf(`//table[@id="clusters"]//th/a[text()=%q]`, context), chromedp.NodeVisible))
 	p.await("the page of "+context, stepLimit, fmt.Sprintf(`document.readyState === "complete" && document.querySelector("h1").textContent.startsWith(%q)`, context))
 }

@@ -47,11 +47,12 @@ func (p *page) save() {
 	p.await("the page of the rotation", stepLimit, `document.readyState === "complete" && location.pathname.includes("/rotations/")`)
 }
 
-// awaitEnd waits until the rotation has ended, and returns how.
-func (p *page) awaitEnd() string {
+// assertEnd waits until the rotation has ended, as expected.
+func (p *page) assertEnd(want string) {
 	p.t.Helper()
 	p.await("the end of the rotation", rotationLimit, ended)
-	return strings.TrimSpace(evaluate[string](p, `document.querySelector(".outcome .state").textContent`))
+	end := strings.TrimSpace(evaluate[string](p, `document.querySelector(".outcome .state").textContent`))
+	assert.Equal(p.t, want, end, "%s", p.text())
 }
 
 // recordProgress keeps the phases of nodes that the page shows before the end of the rotation.
@@ -106,8 +107,8 @@ func TestRotateOneService(t *testing.T) {
 	assert.Contains(t, other.text(), "A rotation of this cluster is in progress already")
 	p.assertAccessible("a rotation in progress")
 
-	assert.Equal(t, "succeeded", p.awaitEnd())
-	assert.Equal(t, "succeeded", other.awaitEnd())
+	p.assertEnd("succeeded")
+	other.assertEnd("succeeded")
 	assert.Contains(t, p.recorded(), "verified", "the first tab showed it as it happened")
 	assert.Contains(t, other.recorded(), "verified", "and so did the second")
 	for _, tab := range []*page{p, other} {

@@ -50,7 +50,7 @@ func TestScreenshots(t *testing.T) {
 	p.save()
 	p.await("progress", stepLimit, `document.querySelectorAll("#log li").length > 1`)
 	p.drawViews(directory, "progress")
-	assert.Equal(t, "succeeded", p.awaitEnd())
+	p.assertEnd("succeeded")
 	p.drawViews(directory, "rotation")
 }
 

@@ -50,9 +50,8 @@ func TestNodeThatFails(t *testing.T) {
 	spoiled := here.spoilOnRestart(t, here.first, schedulerFile)
 	p.save()
 	p.recordProgress()
-	end := p.awaitEnd()
+	p.assertEnd("failed and rolled back")
 	require.NoError(t, spoiled(), "the file was spoiled")
-	assert.Equal(t, "failed and rolled back", end)
 	text := p.text()
 	assert.Contains(t, text, "kube-scheduler")
 	assert.Contains(t, text, here.first.node)
@@ -69,7 +68,7 @@ func TestNodeThatFails(t *testing.T) {
 	p.click("dialog button.primary")
 	p.awaitPlan()
 	p.save()
-	assert.Equal(t, "succeeded", p.awaitEnd())
+	p.assertEnd("succeeded")
 }
 
 // TestReader is a user who may only read: nothing else is offered, and the page says why.

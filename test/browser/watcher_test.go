@@ -17,7 +17,7 @@ func (l *labs) installWatcher(t *testing.T) {
 	policy := filepath.Join(t.TempDir(), "policy.yaml")
 	require.NoError(t, os.WriteFile(policy, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nmetadata: {name: default}\nspec: {limits: {rotationsPerDay: 0}}\n"), 0o600))
 	t.Cleanup(func() {
-		_, err := runCommand(context.WithoutCancel(t.Context()), filepath.Join(l.bin, "kubectl-rotate_certs"), "uninstall", "--yes")
+		_, err := runCommand(context.WithoutCancel(t.Context()), filepath.Join(l.bin, "kubectl-rotate_certs"), "uninstall", "--yes", "--force")
 		assert.NoError(t, err)
 	})
 	l.plugin(t, "install", "--policy", policy)
@@ -48,7 +48,7 @@ func TestRotateWithTheWatcher(t *testing.T) {
 		before := here.fileSum(t, here.first, test.file)
 		p.save()
 		p.recordProgress()
-		assert.Equal(t, "succeeded", p.awaitEnd(), test.name)
+		p.assertEnd("succeeded")
 		assert.NotEqual(t, before, here.fileSum(t, here.first, test.file), test.name)
 		assert.NotEmpty(t, p.recorded(), "%s: the page showed the progress", test.name)
 		p.assertAccessible("a rotation of the watcher, " + test.name)
