@@ -62,7 +62,7 @@ func readTokenFile(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // nothing was written
 	text, err := io.ReadAll(io.LimitReader(file, longestToken))
 	return strings.TrimSpace(string(text)), err
 }

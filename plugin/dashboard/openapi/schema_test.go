@@ -53,7 +53,7 @@ func TestSchemasAreAsJSONIsWritten(t *testing.T) {
 			"counts": object{"type": "object", "additionalProperties": object{"type": "integer"}}}},
 		"Facts": object{"type": "object", "required": []string{"color"}, "properties": object{
 			"names": object{"type": "array", "items": text}, "color": object{"type": "string", "enum": []string{"red"}}}},
-	}, object(buildSchemas(reflect.TypeFor[apiList[apiItem]]())))
+	}, buildSchemas(reflect.TypeFor[apiList[apiItem]]()))
 }
 
 // ownText is written in a form that the package does not know.
