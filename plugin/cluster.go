@@ -50,15 +50,23 @@ func (a *app) connectCluster(c connection) (*cluster, error) {
 	if c.pullSecret != "" {
 		pods.ImagePullSecrets = []string{c.pullSecret}
 	}
-	made, err := kube.Connect(c.config, pods, kube.Locker{Holder: whoAndWhere(), TakeOver: c.takeOver, Waiting: func(held *kube.HeldError, atMost time.Duration) {
-		a.printLine(fmt.Sprintf("the lock of %s has expired; waiting %s in case its holder renews it (--take-over does not wait)", held.Holder, printers.ElapsedTime(atMost)))
-	}})
+	made, err := kube.Connect(c.config, pods, kube.Locker{Holder: whoAndWhere(), TakeOver: c.takeOver,
+		Waiting: func(held *kube.HeldError, atMost time.Duration) {
+			a.printLine(fmt.Sprintf("the lock of %s has expired; waiting %s in case its holder renews it (--take-over does not wait)", held.Holder, printers.ElapsedTime(atMost)))
+		},
+		Displaced: func(held *kube.HeldError) { a.printLine(displacedText(held)) },
+	})
 	if err != nil {
 		return nil, err
 	}
 	made.ReportWaits(func(node, what string) { a.printLine(node + ": " + what) })
 	remembering := rememberingAPI{api: made.API, server: c.config.Host, file: c.remembered, now: a.now}
 	return &cluster{Cluster: made.Cluster, api: remembering, journals: made.Scanner, who: c.identity, held: made.Held, rootCA: made.API.RootCA}, nil
+}
+
+// displacedText names the holder from whom the lock was taken.
+func displacedText(held *kube.HeldError) string {
+	return printers.CleanText(fmt.Sprintf("took the lock from %s, who had held it since %s", held.Holder, held.Since.UTC().Format("2006-01-02 15:04:05 UTC")))
 }
 
 // whoAndWhere is the name of this process's user and machine, as holder of the lock.

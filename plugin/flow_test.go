@@ -135,6 +135,8 @@ func TestTakeOverReachesTheLock(t *testing.T) {
 		require.Zero(t, code, stderr)
 		assert.Equal(t, want, f.connection.takeOver, args)
 	}
+	displaced := &kube.HeldError{Holder: "jane@laptop (rotation 7f3c2a)", Since: noon}
+	assert.Equal(t, "took the lock from jane@laptop (rotation 7f3c2a), who had held it since 2026-11-24 12:00:00 UTC", displacedText(displaced))
 }
 
 func failing(node string) func(*fake) {

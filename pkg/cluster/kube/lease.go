@@ -81,6 +81,9 @@ type Locker struct {
 	TakeOver bool
 	// Waiting is called when Acquire observes an expired Lease; may be nil.
 	Waiting func(held *HeldError, atMost time.Duration)
+	// Displaced is called when Acquire has taken the lock from a holder that had not released it;
+	// may be nil.
+	Displaced func(held *HeldError)
 	Now     func() time.Time // nil: time.Now
 }
 
@@ -102,6 +105,7 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 	holder := fmt.Sprintf("%s (rotation %s)", l.Holder, rotation)
 	pause := wait.Backoff{}
 	var tried *coordinationv1.Lease // an earlier attempt may have written it although no response arrived
+	var displaced *HeldError        // the holder before that attempt; nil: there was none
 	for {
 		lease, err := l.leaseClient().Get(ctx, LeaseName, metav1.GetOptions{})
 		switch {
@@ -113,7 +117,7 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 			return nil, fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
 		}
 		if wasWritten(lease, tried) {
-			return l.holdLease(holder, int64(*lease.Spec.LeaseTransitions)), nil
+			return l.holdLease(holder, int64(*lease.Spec.LeaseTransitions), displaced), nil
 		}
 		if err := l.checkFree(ctx, lease); err != nil {
 			return nil, err
@@ -122,11 +126,12 @@ func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (
 		if err != nil {
 			return nil, err
 		}
+		displaced = holderOf(lease)
 		tried = l.takenLease(lease, holder, token)
 		err = l.writeLease(ctx, tried)
 		switch {
 		case err == nil:
-			return l.holdLease(holder, token), nil
+			return l.holdLease(holder, token, displaced), nil
 		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), isTransient(err):
 			// Another process wrote it, or the response got lost: read it again.
 			if waited := pause.WaitLonger(ctx); waited != nil {

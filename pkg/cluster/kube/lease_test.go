@@ -149,14 +149,21 @@ func TestTakeOverTakesALockThatIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		alice := acquire(t, &Locker{Client: c, Holder: "alice@a"}, "1", 0)
-		bob := &Locker{Client: c, Holder: "bob@b", TakeOver: true}
+		var displaced []string
+		bob := &Locker{Client: c, Holder: "bob@b", TakeOver: true, Displaced: func(held *HeldError) { displaced = append(displaced, held.Holder) }}
 		require.NoError(t, bob.Held(t.Context()))
 		began := time.Now()
 		lock := acquire(t, bob, "1", 0)
 		assert.Equal(t, int64(2), lock.Token(), "nodes refuse later orders of the first")
+		assert.Equal(t, []string{"alice@a (rotation 1)"}, displaced)
 		assert.Less(t, time.Since(began), time.Second)
 		require.ErrorIs(t, alice.Confirm(t.Context()), fleet.ErrLockLost, "the first starts no further node")
 		require.NoError(t, lock.Confirm(t.Context()))
+
+		require.NoError(t, lock.Release(t.Context()))
+		bob.TakeOver = false
+		acquire(t, bob, "2", 0)
+		assert.Len(t, displaced, 1, "a lock that was released is taken from no holder")
 	})
 }
 

@@ -21,8 +21,12 @@ type leaseClient interface {
 }
 
 // holdLease starts to renew a Lease that was just taken. The lock outlives the caller's ctx: it
-// stays held while a node finishes or rolls back.
-func (l *Locker) holdLease(holder string, token int64) *Lock {
+// stays held while a node finishes or rolls back. displaced is its last holder, if that one had not
+// released it.
+func (l *Locker) holdLease(holder string, token int64, displaced *HeldError) *Lock {
+	if displaced != nil && l.Displaced != nil {
+		l.Displaced(displaced)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	lock := &Lock{locker: l, holder: holder, token: token, stop: cancel, ended: make(chan struct{})}
 	go func() {
