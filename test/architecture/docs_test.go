@@ -79,6 +79,20 @@ func TestTroubleshootingQuotesTheTextsOfThePrograms(t *testing.T) {
 	}
 }
 
+// Some hints name the section of docs/troubleshooting.md that says more.
+func TestSectionsThatHintsNameExist(t *testing.T) {
+	known := anchors(readText(t, top+"/docs/troubleshooting.md"))
+	named := regexp.MustCompile(`docs/troubleshooting\.md#([a-z-]+)`).FindAllStringSubmatch(textsInSources(t), -1)
+	for _, section := range named {
+		if !known[section[1]] {
+			t.Errorf("a text names docs/troubleshooting.md#%s, which does not exist", section[1])
+		}
+	}
+	if len(named) < 4 {
+		t.Errorf("only %d sections are named", len(named))
+	}
+}
+
 // The README's numbers are those of the run that docs/performance.md shows.
 func TestMeasuredNumbersAreThoseOfTheRun(t *testing.T) {
 	block := regexp.MustCompile("(?s)<!-- measured -->\n(.*?)<!-- end -->").FindStringSubmatch(readText(t, top+"/README.md"))

@@ -213,7 +213,7 @@ func (s *Signers) awaitIssued(ctx context.Context, csr *certificatesv1.Certifica
 		return len(c.Status.Certificate) > 0 || requestRejection(c) != nil
 	})
 	if err != nil {
-		return nil, hint.AddTo(err, "is a controller manager running, with the cluster's signing key?")
+		return nil, hint.AddTo(err, "is a controller manager running, with the cluster's signing key? see docs/troubleshooting.md#signing-request")
 	}
 	if r := requestRejection(csr); r != nil {
 		return nil, r

@@ -84,7 +84,7 @@ type Locker struct {
 	// Displaced is called when Acquire has taken the lock from a holder that had not released it;
 	// may be nil.
 	Displaced func(held *HeldError)
-	Now     func() time.Time // nil: time.Now
+	Now       func() time.Time // nil: time.Now
 }
 
 // Lock is a held lock, renewed in the background until it is released.

@@ -38,10 +38,10 @@ const (
 		"without a registry load the archive on the node: ctr -n k8s.io images import rotate-certs-node.tar"
 	hintPodSecurity = "node pods mount the host's files: name a namespace with the label " +
 		"pod-security.kubernetes.io/enforce=privileged by --namespace"
-	hintWebhook = "have the policy admit pods with the label app.kubernetes.io/name=rotate-certs, or name another namespace by --namespace"
+	hintWebhook = "have the policy admit pods with the label app.kubernetes.io/name=rotate-certs, or name another namespace by --namespace; see docs/troubleshooting.md#admission"
 	hintRBAC    = "ask an administrator for the permissions of docs/permissions.md"
-	hintReach   = "can the API server reach this node's kubelet? kubectl logs needs the same"
-	hintKubelet = "is the kubelet of this node running? systemctl status kubelet"
+	hintReach   = "can the API server reach this node's kubelet? kubectl logs needs the same; see docs/troubleshooting.md#kubelet-not-reachable"
+	hintKubelet = "is the kubelet of this node running? systemctl status kubelet; see docs/troubleshooting.md#kubelet-not-running"
 )
 
 // hintRefuses returns the cause of a kubelet that refuses the API server, and its remedy.
