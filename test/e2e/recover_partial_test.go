@@ -4,10 +4,8 @@ package e2e
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // TestRecoverOneNode recovers a cluster of which one machine was off for a year: the others are not
@@ -22,7 +20,7 @@ func TestRecoverOneNode(t *testing.T) {
 		t.Run(n.Role, func(t *testing.T) {
 			the.expireSome(t, "--node", n.Name)
 			before := the.snapshots(t)
-			the.recoverPart(t)
+			the.completeRecovery(t)
 			for _, other := range the.nodes {
 				if other.Name != n.Name {
 					assert.Empty(t, changed(before[other.Name], the.snapshot(t, other.Name)), "on %s", other.Name)
@@ -43,18 +41,8 @@ func TestRecoverSomeCertificates(t *testing.T) {
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			the.expireSome(t, "--only", kind.files)
-			the.recoverPart(t)
+			the.completeRecovery(t)
 			the.assertRecovered(t)
 		})
 	}
-}
-
-// recoverPart runs a recovery of all machines, of which only a part needs it.
-func (l *lab) recoverPart(t *testing.T) {
-	t.Helper()
-	began := time.Now()
-	o := l.recoverHosts(t, l.sshConfig(t), "--yes")
-	require.Zero(t, o.exit, "%s", o)
-	t.Logf("verified after %s", time.Since(began).Round(time.Second))
-	assert.NotContains(t, o.stdout, "FAILED")
 }

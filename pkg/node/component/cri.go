@@ -152,18 +152,23 @@ func (r *Runtime) stopContainer(ctx context.Context, c inventory.Component, i In
 	if err != nil {
 		return err
 	}
-	timeout := noKill
-	if grace > 0 {
-		timeout = grace
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, grace+stopMargin)
-		defer cancel()
-	}
+	ctx, cancel, timeout := boundStop(ctx, grace)
+	defer cancel()
 	_, err = client.StopContainer(ctx, &cri.StopContainerRequest{ContainerId: i.ID, Timeout: int64(timeout.Seconds())})
 	if err != nil {
 		return fmt.Errorf("stop container %.12s of %s: %w", i.ID, c.Service, err)
 	}
 	return nil
+}
+
+// boundStop returns after which time the runtime kills a container that does not exit, and bounds
+// the call of the runtime. With grace 0 it is never killed, and only ctx bounds the call.
+func boundStop(ctx context.Context, grace time.Duration) (bounded context.Context, cancel context.CancelFunc, timeout time.Duration) {
+	if grace <= 0 {
+		return ctx, func() {}, noKill
+	}
+	bounded, cancel = context.WithTimeout(ctx, grace+stopMargin)
+	return bounded, cancel, grace
 }
 
 // stopMargin is how long the runtime may take after the grace period to kill and clean up.

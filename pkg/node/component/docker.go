@@ -207,13 +207,8 @@ func (r *Runtime) restartDocker(ctx context.Context, c inventory.Component, grac
 	if err != nil {
 		return err
 	}
-	timeout := noKill
-	if grace > 0 {
-		timeout = grace
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, grace+stopMargin)
-		defer cancel()
-	}
+	ctx, cancel, timeout := boundStop(ctx, grace)
+	defer cancel()
 	if err := client.restartContainer(ctx, c.ContainerID, timeout); err != nil {
 		return fmt.Errorf("restart container %q of %s: %w", c.ContainerName, c.Service, err)
 	}
