@@ -254,7 +254,13 @@ func (k *fakeK0s) newEngine() (*Engine, *records) {
 
 func (k *fakeK0s) stageServices(order nodeapi.Order, services ...certs.Service) {
 	k.t.Helper()
-	node, err := k.scanNode(k.t.Context())
+	k.stageScanned(k.scanNode, order, services)
+}
+
+// stageScanned puts the order to stage some services of the node as a scan finds it.
+func (k *fakeK0s) stageScanned(scan func(context.Context) (inventory.Node, error), order nodeapi.Order, services []certs.Service) {
+	k.t.Helper()
+	node, err := scan(k.t.Context())
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -275,6 +281,12 @@ func (k *fakeK0s) rotateServices(services ...certs.Service) *records {
 	k.t.Helper()
 	e, r := k.newEngine()
 	k.stageServices(nodeapi.Order{}, services...)
+	return k.runToEnd(e, r)
+}
+
+// runToEnd carries the staged order out, and all that follow from its answers.
+func (k *fakeK0s) runToEnd(e *Engine, r *records) *records {
+	k.t.Helper()
 	r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
 	r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
 	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused} {

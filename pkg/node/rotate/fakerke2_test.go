@@ -15,7 +15,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/component"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
-	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 const rke2Unit = "rke2-server.service"
@@ -265,20 +264,7 @@ func (r *fakeRKE2) newEngine() (*Engine, *records) {
 
 func (r *fakeRKE2) stageServices(order nodeapi.Order, services ...certs.Service) {
 	r.t.Helper()
-	node, err := r.scanNode(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	step, _, err := planStep(node, plan.Request{Services: services, Restart: plan.RestartAlways, Compromised: order.Compromised})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	order.Kind = nodeapi.OrderStage
-	order.Step = step
-	order.Restart = plan.RestartAlways
-	order.Scope = "test"
-	order.StartTime = r.clock()
-	r.putOrder(order)
+	r.stageScanned(r.scanNode, order, services)
 }
 
 // rotateServices carries out a whole rotation of some services.
@@ -286,13 +272,5 @@ func (r *fakeRKE2) rotateServices(order nodeapi.Order, services ...certs.Service
 	r.t.Helper()
 	e, out := r.newEngine()
 	r.stageServices(order, services...)
-	out.orderAfter(r.fakeNode, nodeapi.Staged, commitOrder)
-	out.orderAfter(r.fakeNode, nodeapi.Committed, finish)
-	for _, bad := range []nodeapi.Kind{nodeapi.RolledBack, nodeapi.Unknown, nodeapi.Failed, nodeapi.Refused} {
-		out.orderAfter(r.fakeNode, bad, abandon)
-	}
-	if err := runOrders(r.t, r.t.Context(), e); err != nil {
-		r.t.Fatal(err)
-	}
-	return out
+	return r.runToEnd(e, out)
 }
