@@ -69,9 +69,15 @@ func measureDashboard(ctx context.Context, w io.Writer) ([]aim, error) {
 		return nil, err
 	}
 	ctx, end := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx, listener) }()
-	defer func() { end(); <-ended }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(ctx, listener) // a page that is not answered shows its error
+	}()
+	defer func() {
+		end()
+		<-ended
+	}()
 
 	client, page, err := signIn(ctx, server.OpenAddress(listener.Addr()))
 	if err != nil {
