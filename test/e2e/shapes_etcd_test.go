@@ -96,8 +96,11 @@ func (l *lab) join(t *testing.T, host machine) {
 	// Its pods are all on the host's network.
 	l.on(t, host.Name, `mkdir -p /etc/cni/net.d && echo '{"cniVersion": "1.0.0", "name": "lab", "plugins": [{"type": "loopback"}]}' > /etc/cni/net.d/10-lab.conflist
 		kubeadm join --config /etc/lab/kubeadm.yaml >/var/log/kubeadm.log 2>&1 || { cat /var/log/kubeadm.log >&2; exit 1; }`)
-	o := l.kubectl(t, "wait", "--for=condition=Ready", "node/"+host.Name, "--timeout=120s")
-	require.Zero(t, o.exit, "%s", o)
+	// "kubeadm join" ends before the kubelet has registered the node.
+	for _, state := range []string{"create", "condition=Ready"} {
+		o := l.kubectl(t, "wait", "--for="+state, "node/"+host.Name, "--timeout=120s")
+		require.Zero(t, o.exit, "%s", o)
+	}
 }
 
 // assertEtcdServes writes to an etcd outside.
