@@ -42,6 +42,8 @@ type app struct {
 	mu      sync.Mutex
 	shown   []*progress // of the rotations in progress
 	command string      // the command line, for hints
+
+	lastLines sync.Mutex // held while the answer to an interrupt or the command's error is printed
 }
 
 // Main runs the command line and returns the exit code, see docs/exit-codes.md. The first
@@ -78,10 +80,18 @@ func (a *app) runUntilSignal(args []string, signals <-chan os.Signal) int {
 			a.printLine(a.secondInterruptText())
 			return exitcode.Interrupted
 		}
-		answer := a.firstInterruptText()
-		stop(fleet.ErrInterrupted)
-		a.printLine(answer)
+		a.answerInterrupt(stop)
 	}
+}
+
+// answerInterrupt stops the command and says so. Its answer is printed before the error of the
+// stopped command, see printError.
+func (a *app) answerInterrupt(stop context.CancelCauseFunc) {
+	a.lastLines.Lock()
+	defer a.lastLines.Unlock()
+	answer := a.firstInterruptText()
+	stop(fleet.ErrInterrupted)
+	a.printLine(answer)
 }
 
 // runCommandLine executes the command line and prints its error.
@@ -99,10 +109,17 @@ func (a *app) runCommandLine(ctx context.Context, args []string) int {
 	if ctx.Err() != nil && !errors.As(err, &stopped) && !errors.As(err, &explained) && !errors.Is(err, errLeftOut) && !errors.Is(err, errDeclined) {
 		err = interruption(ran.Name()) // shorter than the error of the interrupted request
 	}
-	if shown := explainCause(err, flags.recoverHint); shown.Error() != "" {
-		fmt.Fprintln(a.ErrOut, "error: "+printers.CleanLines(hint.TextOf(shown)))
-	}
+	a.printError(explainCause(err, flags.recoverHint))
 	return exitCode(ran.Name(), err, ctx.Err() != nil)
+}
+
+// printError prints the error of a command; one with an empty text was printed already.
+func (a *app) printError(err error) {
+	a.lastLines.Lock()
+	defer a.lastLines.Unlock()
+	if err.Error() != "" {
+		fmt.Fprintln(a.ErrOut, "error: "+printers.CleanLines(hint.TextOf(err)))
+	}
 }
 
 // interruption is the error of an interrupted command that is no rotation in progress.
