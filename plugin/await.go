@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 )
 
 // checkEvery is the pause between two checks of a condition that is waited for.
@@ -42,7 +42,7 @@ func (a *app) awaitCondition(ctx context.Context, timeout time.Duration, what st
 		switch {
 		case ok:
 			return nil
-		case err != nil && !isTransient(err) && ctx.Err() == nil:
+		case err != nil && !kube.IsRestarting(err) && ctx.Err() == nil:
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
@@ -58,13 +58,6 @@ func (a *app) awaitCondition(ctx context.Context, timeout time.Duration, what st
 			return fmt.Errorf("wait until %s: %w", what, context.Cause(ctx))
 		}
 	}
-}
-
-// isTransient reports whether an error is one of a connection, of a server that restarts, or of a
-// load balancer whose server does not answer in time.
-func isTransient(err error) bool {
-	return utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsTimeout(err) ||
-		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err)
 }
 
 // validName reports whether an object may have that name.

@@ -256,3 +256,7 @@ func withRoles(nodes []inventory.Node, members []kubenode.Node) []inventory.Node
 	}
 	return out
 }
+
+func isControlPlane(nodes []kubenode.Node, name string) bool {
+	return slices.ContainsFunc(nodes, func(n kubenode.Node) bool { return n.Name == name && n.ControlPlane })
+}

@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // dashboardOptions are the flags of dashboard.

@@ -8,9 +8,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // contextCluster is the cluster of one context, as the commands know it.

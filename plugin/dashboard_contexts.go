@@ -12,9 +12,9 @@ import (
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // inCluster is the name of the context of a pod, which has no kubeconfig.

@@ -15,8 +15,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // writeKubeconfigs sets KUBECONFIG to two files, of which each has two contexts.

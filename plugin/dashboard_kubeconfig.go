@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 )
 
 // parsedKubeconfig is one reading of the kubeconfig's files. It is not changed afterwards: with

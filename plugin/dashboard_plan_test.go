@@ -15,10 +15,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // shownFake is a cluster with simulated nodes on the dashboard, and the program that shows it.

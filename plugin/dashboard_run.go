@@ -12,8 +12,8 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // errPlanUsed means that a plan was carried out before: the nodes are not as it describes them.

@@ -16,8 +16,9 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/reported"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // stateReader reads the state of a cluster by several requests at once.
@@ -78,9 +79,9 @@ func (d *contextCluster) State(ctx context.Context) (dashboard.State, error) {
 func (s *stateReader) concludeState() {
 	s.state.Nodes = len(s.nodes)
 	if len(s.reports) > 0 {
-		list := reportedList(s.reports, s.nodes, s.app.now())
+		list := reported.ListCertificates(s.reports, s.nodes, s.app.now())
 		s.state.Certificates = &list
-		s.state.Observed = oldestReport(s.reports)
+		s.state.Observed = reported.OldestReport(s.reports)
 	}
 	rotate := []string{string(kube.UseRotate)}
 	if watcherRotates(s.state.Watcher) {
@@ -244,15 +245,4 @@ func watcherRotates(installed *v1alpha1.WatcherStatus) bool {
 		return installed.Namespace == ""
 	}
 	return installed.Watcher.Ready > 0 && !installed.Watcher.NotifyOnly
-}
-
-// oldestReport is when the oldest of the reports was written.
-func oldestReport(reports []v1alpha1.NodeCertificateReport) time.Time {
-	oldest := observedAt(reports[0])
-	for _, r := range reports {
-		if at := observedAt(r); at.Before(oldest) {
-			oldest = at
-		}
-	}
-	return oldest
 }

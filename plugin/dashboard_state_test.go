@@ -9,11 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
-	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // shownCluster is the cluster of an API server in memory, on the dashboard.
@@ -131,61 +129,4 @@ func TestMarkAndItsDeletion(t *testing.T) {
 	s.forbidden = nil
 	require.NoError(t, c.DeleteMark(t.Context(), name))
 	assert.Empty(t, s.paths("/compromisedcertificates/"))
-}
-
-// TestReportedCertificatesAreJudgedNow: a report has no status, and was written earlier.
-func TestReportedCertificatesAreJudgedNow(t *testing.T) {
-	of := func(name string, left time.Duration, change func(*v1alpha1.ReportedCertificate)) v1alpha1.ReportedCertificate {
-		c := reportedLeaf(certs.Etcd, name)
-		c.NotBefore.Time = noon.Add(left - 365*day)
-		c.NotAfter.Time = noon.Add(left)
-		if change != nil {
-			change(&c)
-		}
-		return c
-	}
-	noKey := &v1alpha1.NotRenewable{Reason: "no CA key on this node"}
-	w1 := reportOf("w1", time.Hour, of("only", 300*day, nil))
-	cp1 := reportOf("cp1", time.Minute,
-		of("ok", 300*day, nil), of("expiring", 10*day, nil), of("expired", -day, nil),
-		of("unread", 300*day, func(c *v1alpha1.ReportedCertificate) { c.FingerprintSHA256, c.Reason = "", "permission denied" }),
-		of("other", 300*day, func(c *v1alpha1.ReportedCertificate) {
-			c.Reason = "10.0.0.1:2379 serves another certificate, which expires 2026-12-01T00:00:00Z"
-		}),
-		of("broken", 300*day, func(c *v1alpha1.ReportedCertificate) { c.Reason = "tls: private key does not match public key" }),
-		of("without", 300*day, func(c *v1alpha1.ReportedCertificate) { c.Reason, c.NotRenewable = noKey.Reason, noKey }))
-	cp1.Summary.Problems = 4
-	cp1.NotInspected = []v1alpha1.ReportedGap{{Path: "/x", Reason: "permission denied"}}
-	cp1.Authorities = []v1alpha1.ReportedAuthority{{ID: "a", Name: "etcd-ca", Path: "/ca.crt", FingerprintSHA256: "f1", HasKey: true}}
-	cp1.Authorities[0].NotBefore.Time = noon.Add(-365 * day)
-	cp1.Authorities[0].NotAfter.Time = noon.Add(3600 * day)
-	nodes := []kubenode.Node{{Name: "cp1", ControlPlane: true}, {Name: "w1"}}
-	list := reportedList([]v1alpha1.NodeCertificateReport{w1, cp1}, nodes, noon)
-	status := map[string]certs.Status{}
-	for _, c := range list.Items {
-		status[c.Name] = c.Status
-	}
-	assert.Equal(t, map[string]certs.Status{"ok": certs.OK, "expiring": certs.Expiring, "expired": certs.Expired, "unread": certs.Invalid,
-		"other": certs.NotServed, "broken": dashboard.StatusUnknown, "without": dashboard.StatusUnknown, "only": certs.OK}, status)
-	assert.Equal(t, "cp1", list.Items[0].Node, "sorted as check sorts")
-	require.Len(t, list.Authorities, 1)
-	assert.Equal(t, []string{"cp1"}, list.Authorities[0].KeyOn)
-	assert.Equal(t, certs.OK, list.Authorities[0].Status)
-	require.Len(t, list.NotInspected, 1)
-	assert.Equal(t, "/x", list.NotInspected[0].Path)
-
-	cp1.Summary.Problems = 5 // both
-	for _, c := range reportedList([]v1alpha1.NodeCertificateReport{cp1}, nodes, noon).Items {
-		if c.Name == "broken" || c.Name == "without" {
-			assert.Equal(t, certs.Invalid, c.Status)
-		}
-	}
-	cp1.Summary.Problems = 3 // none but the gap, the unreadable one and the one that is not served
-	list = reportedList([]v1alpha1.NodeCertificateReport{cp1}, nodes, noon)
-	for _, c := range list.Items {
-		if c.Name == "without" {
-			assert.Equal(t, certs.OK, c.Status, "its reason says why it cannot be renewed, no more")
-			assert.Equal(t, noKey.Reason, c.NotRenewable)
-		}
-	}
 }

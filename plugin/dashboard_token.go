@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 // longestToken is more than a file with a token has.

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 )
 
 // TestAPITokenIsInItsFileOnly: the file is for the operator only, its token opens the API, and it is

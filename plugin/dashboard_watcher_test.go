@@ -14,9 +14,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
 const (
@@ -25,9 +25,9 @@ const (
 	reportsPath   = "/apis/rotate-certs.io/v1alpha1/nodecertificatereports/"
 )
 
-// watched is a cluster with simulated nodes whose objects are those of an API server in memory,
+// watchedCluster is a cluster with simulated nodes whose objects are those of an API server in memory,
 // which has the watcher.
-func watched(t *testing.T, f *fake, s *apiServerFake) dashboard.Cluster {
+func watchedCluster(t *testing.T, f *fake, s *apiServerFake) dashboard.Cluster {
 	t.Helper()
 	writeKubeconfigs(t, s.URL, s.URL)
 	a := f.app(genericiooptions.NewTestIOStreamsDiscard())
@@ -63,7 +63,7 @@ func (s *apiServerFake) becomeState(t *testing.T, state v1alpha1.RotationState, 
 func TestWatcherCarriesThePlanOut(t *testing.T) {
 	s := installed(t)
 	f := healthy()
-	c := watched(t, f, s)
+	c := watchedCluster(t, f, s)
 	planned, err := c.Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.KubeAPIServer}, Nodes: []string{"cp1"}, Restart: plan.RestartIfNeeded, Compromised: true})
 	require.NoError(t, err)
 	assert.True(t, planned.ByWatcher)
@@ -116,7 +116,7 @@ func TestWatcherPlansFromReportsWithoutPods(t *testing.T) {
 	s := installed(t)
 	f := healthy()
 	f.denied = &kube.MissingPermissionsError{Use: kube.UseCheck, Missing: []string{"create pods"}}
-	c := watched(t, f, s)
+	c := watchedCluster(t, f, s)
 	planned, err := c.Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.KubeAPIServer}})
 	require.NoError(t, err)
 	assert.True(t, planned.ByWatcher)
@@ -149,7 +149,7 @@ func TestRotationOfTheWatcherThatDoesNotSucceed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := installed(t)
-			c := watched(t, healthy(), s)
+			c := watchedCluster(t, healthy(), s)
 			planned, err := c.Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}, Nodes: []string{"cp1"}})
 			require.NoError(t, err)
 			report, err := planned.Run(t.Context(), func(p fleet.Progress) {
@@ -176,7 +176,7 @@ func TestRotationOfTheWatcherThatDoesNotSucceed(t *testing.T) {
 // TestWatcherContinuesWhereTheDashboardEnds: its rotation is not the dashboard's to interrupt.
 func TestWatcherContinuesWhereTheDashboardEnds(t *testing.T) {
 	s := installed(t)
-	c := watched(t, healthy(), s)
+	c := watchedCluster(t, healthy(), s)
 	planned, err := c.Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancelCause(t.Context())
@@ -208,7 +208,7 @@ func TestWatcherThatDoesNotRotate(t *testing.T) {
 			s := installed(t)
 			tt.change(t, s)
 			f := healthy()
-			planned, err := watched(t, f, s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
+			planned, err := watchedCluster(t, f, s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
 			require.NoError(t, err)
 			assert.False(t, planned.ByWatcher)
 			require.NotEmpty(t, planned.Notes)
@@ -224,7 +224,7 @@ func TestWatcherThatDoesNotRotate(t *testing.T) {
 func TestRotationThatMayNotBeCreated(t *testing.T) {
 	s := installed(t)
 	s.forbidden = []string{"create certificaterotations"}
-	planned, err := watched(t, healthy(), s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
+	planned, err := watchedCluster(t, healthy(), s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
 	require.NoError(t, err)
 	report, err := planned.Run(t.Context(), ignoreProgress)
 	require.Error(t, err)
@@ -236,7 +236,7 @@ func TestRotationThatMayNotBeCreated(t *testing.T) {
 func TestLockIsReadBeforeTheWatcherIsAsked(t *testing.T) {
 	s := installed(t)
 	f := healthy()
-	planned, err := watched(t, f, s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
+	planned, err := watchedCluster(t, f, s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
 	require.NoError(t, err)
 	f.heldNow = &kube.HeldError{Holder: "jane@laptop"}
 	_, err = planned.Run(t.Context(), ignoreProgress)
@@ -266,7 +266,7 @@ func TestRotationOfTheWatcherIsNotFollowedForever(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := installed(t)
-			planned, err := watched(t, healthy(), s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
+			planned, err := watchedCluster(t, healthy(), s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.Etcd}})
 			require.NoError(t, err)
 			report, err := planned.Run(t.Context(), func(p fleet.Progress) {
 				if p.Phase == fleet.PhaseStarting {
@@ -284,7 +284,7 @@ func TestRotationOfTheWatcherIsNotFollowedForever(t *testing.T) {
 // refuses what is permitted.
 func TestRestartedServerRefusesForAWhile(t *testing.T) {
 	s := installed(t)
-	planned, err := watched(t, healthy(), s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.KubeAPIServer}})
+	planned, err := watchedCluster(t, healthy(), s).Plan(t.Context(), dashboard.Choice{Services: []certs.Service{certs.KubeAPIServer}})
 	require.NoError(t, err)
 	refused := 0
 	s.onRefuse = func() {

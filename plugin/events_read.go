@@ -15,6 +15,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -56,7 +57,7 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 			return err
 		case errors.As(err, new(*notAnEventError)):
 			return err
-		case err != nil && !isTransient(err) && !isUnavailable(err) && statusCode(err) != 0:
+		case err != nil && !kube.IsRestarting(err) && !isUnavailable(err) && statusCode(err) != 0:
 			// An API server that has just started forbids every request until it has read the
 			// roles. The refusal may also be permanent.
 			if refusals++; refusals >= believedAfter {

@@ -65,7 +65,7 @@ func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.
 // may hold the lock. An answer to credentials that have expired is one, too.
 func isRefusal(err error) bool {
 	var status apierrors.APIStatus
-	return errors.As(err, &status) && !isTransient(err)
+	return errors.As(err, &status) && !kube.IsRestarting(err)
 }
 
 // clusterOverSSH is a cluster whose nodes are reached over ssh. Where the API server answers, the

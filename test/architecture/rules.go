@@ -29,6 +29,7 @@ var tiers = []tier{
 		"pkg/printers", // what commands print, outside and on a node
 	}},
 	{name: "where it runs: on a node, or outside", rooms: []string{"pkg/node", "pkg/cluster"}, apart: true},
+	{name: "pages that both front ends serve", rooms: []string{"pkg/dashboard"}},
 	{name: "front ends", rooms: []string{"plugin", "watcher"}, apart: true},
 	{name: "programs", rooms: []string{"cmd"}},
 	{name: "tests", rooms: []string{"test"}},

@@ -14,7 +14,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 )
 
 const (

@@ -1,4 +1,4 @@
-package plugin
+package watched
 
 import (
 	"context"
@@ -17,10 +17,10 @@ const reportedWithin = 15 * time.Second
 
 // reportOf is the report of a rotation that the watcher carried out, as far as its status, the
 // plan and the agents' reports tell.
-func (d *contextCluster) reportOf(ctx context.Context, c *v1alpha1.CertificateRotation, document v1alpha1.RotationPlan) *v1alpha1.RotationReport {
+func (r Rotation) reportOf(ctx context.Context, c *v1alpha1.CertificateRotation, document v1alpha1.RotationPlan) *v1alpha1.RotationReport {
 	out := &v1alpha1.RotationReport{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationReportKind, ID: c.Status.RotationID, Result: resultOf(c.State()),
-		StartTime: c.CreationTimestamp.UTC(), EndTime: d.app.now().UTC(), Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{},
+		StartTime: c.CreationTimestamp.UTC(), EndTime: r.Now().UTC(), Items: []v1alpha1.RotationItem{}, Collateral: []v1alpha1.Collateral{},
 		Message: c.Message(), Notes: c.Status.Notes, LeftOut: c.Status.LeftOut, NotInspected: document.NotInspected,
 	}
 	if c.Status.StartTime != nil {
@@ -34,7 +34,7 @@ func (d *contextCluster) reportOf(ctx context.Context, c *v1alpha1.CertificateRo
 			out.Items = append(out.Items, watchedItem(c, step, service))
 		}
 	}
-	d.addSuccessors(ctx, out)
+	r.addSuccessors(ctx, out)
 	for i := range out.Items {
 		out.Items[i].Reason = withUnreported(out.Items[i])
 	}
@@ -53,7 +53,7 @@ func withUnreported(item v1alpha1.RotationItem) string {
 	if len(missing) == 0 {
 		return item.Reason
 	}
-	return strings.Join(nonEmpty(item.Reason, "the agent has not reported the new certificate yet: "+printers.SomeNames(missing)), "; ")
+	return strings.TrimPrefix(item.Reason+"; the agent has not reported the new certificate yet: "+printers.SomeNames(missing), "; ")
 }
 
 func resultOf(state v1alpha1.RotationState) v1alpha1.Result {
@@ -126,13 +126,13 @@ func whyLeftOut(c *v1alpha1.CertificateRotation, node string, planned v1alpha1.P
 
 // addSuccessors adds the new certificates from the agents' reports. One that no agent has reported
 // in time stays unknown.
-func (d *contextCluster) addSuccessors(ctx context.Context, report *v1alpha1.RotationReport) {
-	for waited := time.Duration(0); ; waited += checkEvery { // counted, since tests do not wait
-		reports, err := d.app.readReports(ctx, d.conn)
+func (r Rotation) addSuccessors(ctx context.Context, report *v1alpha1.RotationReport) {
+	for waited := time.Duration(0); ; waited += CheckEvery { // counted, since tests do not wait
+		reports, err := r.Reports(ctx)
 		if err == nil && fillSuccessors(report, reports) {
 			return
 		}
-		if waited >= reportedWithin || !d.app.pauseOnce(ctx) {
+		if waited >= reportedWithin || !r.Pause(ctx) {
 			return
 		}
 	}

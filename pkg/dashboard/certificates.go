@@ -10,6 +10,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/reported"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -86,7 +87,7 @@ func newCertificateTable(items []v1alpha1.Certificate, f certificateFilter, path
 	if names := nodesOf(items); len(names) <= manyNodes {
 		out.Nodes = names
 	}
-	for _, status := range []certs.Status{certs.OK, certs.Expiring, certs.Expired, certs.NotYetValid, certs.Invalid, certs.NotServed, StatusUnknown} {
+	for _, status := range []certs.Status{certs.OK, certs.Expiring, certs.Expired, certs.NotYetValid, certs.Invalid, certs.NotServed, reported.StatusUnknown} {
 		out.Statuses = append(out.Statuses, string(status))
 	}
 	matching := make([]*v1alpha1.Certificate, 0, len(items))

@@ -1,4 +1,4 @@
-package plugin
+package reported
 
 import (
 	"strings"
@@ -9,19 +9,23 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard"
 )
 
-// reportedList makes the list of check of the agents' reports, judged at a time. Reports have no
+// StatusUnknown is the status of a certificate with a reason of which its report does not say
+// whether it makes the certificate invalid.
+const StatusUnknown certs.Status = "Unknown"
+
+// ListCertificates makes the list of check of the agents' reports, judged at a time. Reports have no
 // findings and no unused certificates.
-func reportedList(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.Node, now time.Time) v1alpha1.CertificateList {
+func ListCertificates(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.Node, now time.Time) v1alpha1.CertificateList {
 	hasKey := keysInReports(reports, nodes)
+	controlPlane := controlPlaneNames(nodes)
 	obstacles := map[string]string{}
 	var found []inventory.Node
 	for _, r := range reports {
 		node := inventoryOf(r, now)
 		for i, c := range r.Certificates {
-			if c.NotRenewable != nil && !signsElsewhere(c, r.Name, isControlPlane(nodes, r.Name), hasKey) {
+			if c.NotRenewable != nil && !signsElsewhere(c, r.Name, controlPlane[r.Name], hasKey) {
 				obstacles[r.Name+"/"+node.Certificates[i].ID()] = c.NotRenewable.Reason
 			}
 		}
@@ -34,7 +38,7 @@ func reportedList(reports []v1alpha1.NodeCertificateReport, nodes []kubenode.Nod
 
 // inventoryOf is a node as far as its report describes it.
 func inventoryOf(r v1alpha1.NodeCertificateReport, now time.Time) inventory.Node {
-	out := inventory.Node{Name: r.Name, Time: observedAt(r)}
+	out := inventory.Node{Name: r.Name, Time: ObservedAt(r)}
 	statuses := reportedStatuses(r, now)
 	for _, gap := range r.NotInspected {
 		out.NotInspected = append(out.NotInspected, inventory.NotInspected{Service: gap.Service, Path: gap.Path, Reason: gap.Reason, Informational: gap.Informational})
@@ -95,7 +99,7 @@ func reportedStatuses(r v1alpha1.NodeCertificateReport, now time.Time) []certs.S
 		case whole && problems >= len(open):
 			out[i] = certs.Invalid
 		case isCurrent(r.Certificates[i], now):
-			out[i] = dashboard.StatusUnknown // else its dates say enough
+			out[i] = StatusUnknown // else its dates say enough
 		}
 	}
 	return out

@@ -6,8 +6,8 @@ import (
 	"reflect"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard/openapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard/openapi"
 )
 
 // showOpenAPI answers with the description of both APIs. It is made of the routes that are served.

@@ -1,12 +1,13 @@
-package plugin
+package watched
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -23,9 +24,9 @@ func TestReportOfAShortenedStatus(t *testing.T) {
 	c.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionTrue, Reason: string(v1alpha1.StateSucceeded), Message: "3 certificates renewed"}}
 	c.Status.LeftOut = []v1alpha1.LeftOut{{Node: "cp1", Service: certs.Etcd, Name: "etcd-server", Path: "/server.crt", Reason: "no CA key"},
 		{Node: "cp1", Service: certs.KubeProxy, Name: "client", Path: "/proxy.conf", Reason: "no CA key"}}
-	a := healthy().app(genericiooptions.NewTestIOStreamsDiscard())
-	a.hurry = true
-	report := (&contextCluster{app: a}).reportOf(t.Context(), c, v1alpha1.RotationPlan{Steps: []v1alpha1.PlanStep{step("cp1"), step("cp2")}})
+	rotation := Rotation{Now: time.Now, Pause: func(context.Context) bool { return true },
+		Reports: func(context.Context) ([]v1alpha1.NodeCertificateReport, error) { return nil, nil }}
+	report := rotation.reportOf(t.Context(), c, v1alpha1.RotationPlan{Steps: []v1alpha1.PlanStep{step("cp1"), step("cp2")}})
 	assert.Equal(t, "3 certificates renewed", report.Message)
 	got := map[string]string{}
 	for _, item := range report.Items {

@@ -77,10 +77,6 @@ type State struct {
 	NotRead []string
 }
 
-// StatusUnknown is the status of a certificate with a reason of which its report does not say
-// whether it makes the certificate invalid.
-const StatusUnknown certs.Status = "Unknown"
-
 // Right is something that the pages offer.
 type Right string
 

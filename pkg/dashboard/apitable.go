@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard/openapi"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard/openapi"
 )
 
 // apiRoutes are the routes of both APIs.

@@ -10,7 +10,7 @@ import (
 
 	kjson "sigs.k8s.io/json"
 
-	"github.com/rotate-certs/rotate-certs/plugin/dashboard/openapi"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard/openapi"
 )
 
 // The paths below which the APIs are.
