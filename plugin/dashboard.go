@@ -131,11 +131,11 @@ func (o *dashboardOptions) listenLocally(ctx context.Context) (net.Listener, err
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.port)))
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, errPortUsed):
 		return nil, hint.AddTo(fmt.Errorf("listen at port %d: another program uses it", o.port),
 			"--port with another number, or without --port any free one is used")
-	case errors.Is(err, syscall.EACCES):
-		return nil, hint.AddTo(fmt.Errorf("listen at port %d: %w", o.port, syscall.EACCES), "use a port above 1023")
+	case errors.Is(err, errPortDenied):
+		return nil, hint.AddTo(fmt.Errorf("listen at port %d: %w", o.port, errPortDenied), "use a port above 1023")
 	case err != nil:
 		return nil, fmt.Errorf("listen at port %d: %w", o.port, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -61,9 +62,13 @@ var defaultPolicy []byte
 
 // Render returns all objects in the order in which they have to be created.
 func Render(o Options) ([]*unstructured.Unstructured, error) {
-	objects, err := loadDefinitions()
+	parsed, err := parsedDefinitions()
 	if err != nil {
 		return nil, err
+	}
+	var objects []*unstructured.Unstructured
+	for _, object := range parsed {
+		objects = append(objects, object.DeepCopy())
 	}
 	rendered, err := renderChart(o)
 	if err != nil {
@@ -106,6 +111,9 @@ func decodeManifests(name, documents string) ([]*unstructured.Unstructured, erro
 	}
 	return objects, nil
 }
+
+// parsedDefinitions are those of loadDefinitions, parsed once. Callers change copies only.
+var parsedDefinitions = sync.OnceValues(loadDefinitions)
 
 // loadDefinitions are the CustomResourceDefinitions of package v1alpha1.
 func loadDefinitions() ([]*unstructured.Unstructured, error) {

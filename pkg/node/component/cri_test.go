@@ -28,7 +28,7 @@ type runtimeService struct {
 	containers []*cri.Container
 	stops      []*cri.StopContainerRequest
 	finished   map[string]int64
-	hang       bool // StopContainer does not return before its caller gives up
+	hang       context.CancelFunc // StopContainer calls it and returns when its caller has given up; nil: it does not hang
 }
 
 func (s *runtimeService) addContainer(id, pod, namespace, container string, created int64, state cri.ContainerState) {
@@ -70,7 +70,8 @@ func (s *runtimeService) StopContainer(ctx context.Context, r *cri.StopContainer
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stops = append(s.stops, r)
-	if s.hang {
+	if s.hang != nil {
+		s.hang()
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -176,11 +177,11 @@ func TestStoppingAContainer(t *testing.T) {
 }
 
 func TestEtcdThatDoesNotExitIsNotKilled(t *testing.T) {
-	s := &runtimeService{hang: true}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := &runtimeService{hang: cancel}
 	s.addContainer("first", "etcd-cp1", "kube-system", "etcd", 1, cri.ContainerState_CONTAINER_RUNNING)
 	r := newRuntime(t, s)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
 	err := r.StopInstance(ctx, etcdPod, Instance{ID: "first", Running: true})
 	if err == nil || !strings.Contains(err.Error(), "stop container first of etcd") {
 		t.Errorf("error %v", err)

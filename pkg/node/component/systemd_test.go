@@ -27,6 +27,7 @@ type manager struct {
 	automatic uint32        // how often systemd has restarted the unit
 	age       time.Duration // of the unit's process
 	stubborn  bool          // the unit's process does not exit by SIGTERM
+	restarted func()        // called for each restart of the unit; nil: nothing is called
 
 	mu       sync.Mutex
 	pid      uint32
@@ -152,6 +153,9 @@ func (m *manager) answerCall(call *dbus.Message) ([]any, error) {
 		return []any{m.unitProperties(call.Body[0] == "org.freedesktop.systemd1.Service")}, nil
 	case "RestartUnit":
 		m.restarts++
+		if m.restarted != nil {
+			m.restarted()
+		}
 		if !m.stubborn {
 			m.pid++
 		}
@@ -206,11 +210,11 @@ func TestAUnitThatDoesNotExit(t *testing.T) {
 			if err != nil || !old.Running {
 				t.Fatalf("%+v, %v", old, err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-			if test.killed {
-				ctx, cancel = context.WithCancel(t.Context())
-			}
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			if !test.killed {
+				m.restarted = func() { time.AfterFunc(10*r.Grace, cancel) }
+			}
 			err = r.StopInstance(ctx, test.component, old)
 			kills, restarts := m.seenCalls()
 			if test.killed {
