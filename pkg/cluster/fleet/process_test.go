@@ -136,7 +136,8 @@ func (n *node) commitNow(o nodeapi.Order) {
 	n.atOnce++
 	n.maxSeen = max(n.maxSeen, n.atOnce)
 	n.Unlock()
-	if o.CopyEtcd {
+	if o.CopyEtcd && n.inventory.ComponentOf(certs.Etcd) != nil {
+		n.record(nodeapi.CopyingEtcd, o.Token, func(r *nodeapi.Record) { r.WithinSeconds = nodeapi.EtcdCopyLimit.Seconds() })
 		n.record(nodeapi.EtcdCopied, o.Token, func(r *nodeapi.Record) { r.Message = "etcd's data was copied" })
 	}
 	if !n.unreachable {

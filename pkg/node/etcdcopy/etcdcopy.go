@@ -43,7 +43,7 @@ var ErrWritten = errors.New("etcd writes to it all the time: it has its quorum")
 func CopyTo(ctx context.Context, to string, directories ...string) (size int64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, nodeapi.EtcdCopyLimit, fmt.Errorf("it took more than %s", nodeapi.EtcdCopyLimit))
 	defer cancel()
-	partial := to + ".partial"
+	partial := to + statedir.PartialSuffix
 	defer func() { err = errors.Join(err, os.RemoveAll(partial)) }()
 	for began := time.Now(); ; {
 		size, err = copyOnce(ctx, partial, directories)
@@ -66,9 +66,9 @@ func copyOnce(ctx context.Context, to string, directories []string) (size int64,
 	if wait.SleepFor(ctx, quietFor) != nil {
 		return 0, context.Cause(ctx)
 	}
-	before, err := listAll(directories)
-	if err != nil || !slices.Equal(earlier, before) {
-		return 0, errors.Join(err, ErrWritten)
+	before, err := listAgain(directories, earlier)
+	if err != nil {
+		return 0, err
 	}
 	for _, e := range before {
 		size += e.size
@@ -90,11 +90,8 @@ func copyOnce(ctx context.Context, to string, directories []string) (size int64,
 			return 0, err
 		}
 	}
-	after, err := listAll(directories)
-	if err != nil || !slices.Equal(before, after) {
-		return 0, errors.Join(err, ErrWritten)
-	}
-	return size, nil
+	_, err = listAgain(directories, before)
+	return size, err
 }
 
 // entry is a file or directory of etcd's data.
@@ -109,18 +106,40 @@ type entry struct {
 	inode    uint64
 }
 
-// listAll lists directories with everything in them, a directory before its content.
+// listAgain is [listAll], and fails with ErrWritten where the list is not that of before.
+func listAgain(directories []string, before []entry) ([]entry, error) {
+	now, err := listAll(directories)
+	if err == nil && !slices.Equal(before, now) {
+		err = ErrWritten
+	}
+	return now, err
+}
+
+// removedMeanwhile makes ErrWritten of the error that a file is missing which was there a moment
+// before: etcd removes old ones.
+func removedMeanwhile(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrWritten
+	}
+	return err
+}
+
+// listAll lists directories with everything in them, a directory before its content. It fails
+// with ErrWritten where something in them is removed meanwhile.
 func listAll(directories []string) ([]entry, error) {
 	var out []entry
 	for _, directory := range directories {
 		parent := filepath.Dir(directory)
+		if _, err := os.Lstat(directory); err != nil {
+			return nil, err
+		}
 		err := filepath.WalkDir(directory, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil {
-				return err
+				return removedMeanwhile(err)
 			}
 			e, err := describe(path)
 			if err != nil {
-				return err
+				return removedMeanwhile(err)
 			}
 			e.below, err = filepath.Rel(parent, path)
 			out = append(out, e)
@@ -162,7 +181,7 @@ func (e entry) copyBelow(to string) (err error) {
 	}
 	in, err := os.Open(e.path)
 	if err != nil {
-		return err
+		return removedMeanwhile(err)
 	}
 	defer func() { _ = in.Close() }()
 	out, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, e.mode.Perm())

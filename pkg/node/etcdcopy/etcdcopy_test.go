@@ -145,6 +145,43 @@ func TestWhatIsWrittenWhileItIsCopiedIsNotKept(t *testing.T) {
 	assert.NotEqual(t, before, after)
 }
 
+// TestOtherErrorsAreNotTakenForWrites: a file that cannot be copied is named, however long etcd
+// wrote before.
+func TestOtherErrorsAreNotTakenForWrites(t *testing.T) {
+	data := writeMember(t)
+	to := filepath.Join(t.TempDir(), "copy")
+	last := int(quietWithin / quietFor)
+	synctest.Test(t, func(t *testing.T) {
+		whileWritten(t, last+1, func(n int) {
+			if n == last {
+				assert.NoError(t, os.Symlink("/etc", filepath.Join(data, "member", "link")))
+				return
+			}
+			assert.NoError(t, os.Chtimes(filepath.Join(data, "member", "snap", "db"), time.Time{}, time.Unix(int64(n), 0)))
+		})
+		_, err := CopyTo(t.Context(), to, data)
+		assert.ErrorContains(t, err, "neither a file nor a directory")
+		assert.NotErrorIs(t, err, ErrWritten)
+	})
+}
+
+// TestRemovedFilesAreWrites: etcd removes old files while the copy goes through its list. A data
+// directory that is missing is no write.
+func TestRemovedFilesAreWrites(t *testing.T) {
+	data := writeMember(t)
+	entries, err := listAll([]string{data})
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(data))
+	for _, e := range entries {
+		if !e.mode.IsDir() {
+			assert.ErrorIs(t, e.copyBelow(t.TempDir()), ErrWritten, e.below)
+		}
+	}
+	_, err = listAll([]string{data})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	assert.NotErrorIs(t, err, ErrWritten)
+}
+
 func TestCopyEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -150,6 +150,28 @@ func TestContinuableRotationsAreKept(t *testing.T) {
 	}
 }
 
+// TestIncompleteCopiesOfEtcdAreRemoved: a complete copy stays as long as the replaced files, and
+// one that was interrupted is removed by the next rotation.
+func TestIncompleteCopiesOfEtcdAreRemoved(t *testing.T) {
+	_, d := openDir(t)
+	r := openRotation(t, d, "killed")
+	writeRecords(t, r, 1, day, nodeapi.Staging, nodeapi.Staged, nodeapi.CopyingEtcd)
+	for _, dir := range []string{r.EtcdDir(), r.EtcdDir() + PartialSuffix} {
+		if err := MkdirAll(filepath.Join(dir, "member")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.PruneRotations("next"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(r.EtcdDir()); err != nil {
+		t.Errorf("the complete copy: %v", err)
+	}
+	if _, err := os.Stat(r.EtcdDir() + PartialSuffix); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the incomplete copy is still there: %v", err)
+	}
+}
+
 // TestSignaturesForOthersTakeNoPlaceOfBackups: a node that only signs has nothing to put back.
 func TestSignaturesForOthersTakeNoPlaceOfBackups(t *testing.T) {
 	_, d := openDir(t)

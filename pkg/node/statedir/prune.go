@@ -122,15 +122,18 @@ func (r *Rotation) removeFiles() error {
 	return SyncDir(r.path)
 }
 
-// removeLeftovers removes files that a crash in [removeDir] left behind.
+// removeLeftovers removes directories that a killed process left behind: those that [removeDir] had
+// begun to remove, and incomplete copies of etcd's data.
 func (d *Dir) removeLeftovers() error {
-	left, err := filepath.Glob(filepath.Join(d.path, "rotations", ".gone-*"))
-	if err != nil {
-		return err
-	}
-	for _, path := range left {
-		if err := os.RemoveAll(path); err != nil {
+	for _, pattern := range []string{".gone-*", "*/etcd" + PartialSuffix} {
+		left, err := filepath.Glob(filepath.Join(d.path, "rotations", pattern))
+		if err != nil {
 			return err
+		}
+		for _, path := range left {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -126,6 +126,9 @@ func (r *Rotation) BackupDir() string { return filepath.Join(r.path, "backup") }
 // EtcdDir is the directory for a copy of etcd's data.
 func (r *Rotation) EtcdDir() string { return filepath.Join(r.path, "etcd") }
 
+// PartialSuffix ends the name of a copy that is not complete.
+const PartialSuffix = ".partial"
+
 // OutputPath is the file of what the rotation's process writes to standard error where no pod
 // keeps it.
 func (r *Rotation) OutputPath() string { return filepath.Join(r.path, "output") }

@@ -48,6 +48,7 @@ type step struct {
 var (
 	stage  = nodeapi.Order{Kind: nodeapi.OrderStage, ID: "stage", Token: 5, Restart: plan.RestartAlways, Scope: "test"}
 	commit = nodeapi.Order{Kind: nodeapi.OrderCommit, ID: "commit", Token: 5}
+	copies = nodeapi.Order{Kind: nodeapi.OrderCommit, ID: "commit", Token: 5, CopyEtcd: true}
 	finish = nodeapi.Order{Kind: nodeapi.OrderFinish, ID: "finish", Token: 5}
 	alive  = nodeapi.Order{Kind: nodeapi.OrderKeepAlive, ID: "alive", Token: 5}
 	issued = nodeapi.Order{Kind: nodeapi.OrderIssued, ID: "issued", Token: 5}
@@ -66,7 +67,7 @@ func olderToken(o nodeapi.Order) nodeapi.Order {
 var cases = []struct {
 	name  string
 	steps []step
-	want  []nodeapi.Kind // the answers, in order
+	want  []nodeapi.Kind // the answers and the records of a copy, in order
 }{
 	{"an order of each kind", []step{{order: stage}, {order: commit}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
@@ -97,6 +98,10 @@ var cases = []struct {
 		[]nodeapi.Kind{nodeapi.Failed, nodeapi.Finished}},
 	{"an older lock has nothing signed", []step{{order: stage, signs: true}, {order: olderToken(refused), hasty: true}, {order: issued}, {order: commit}, {order: finish}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Committed, nodeapi.Finished}},
+	{"etcd's data is copied where the commit asks for it", []step{{order: stage}, {order: copies}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.CopyingEtcd, nodeapi.EtcdCopied, nodeapi.Committed, nodeapi.Finished}},
+	{"an older lock has nothing copied", []step{{order: stage}, {order: olderToken(copies)}, {order: commit}, {order: finish}},
+		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Refused, nodeapi.Committed, nodeapi.Finished}},
 	{"an older lock keeps nothing alive", []step{{order: stage}, {order: olderToken(alive), after: 9 * time.Minute}, {order: commit, after: 9 * time.Minute}},
 		[]nodeapi.Kind{nodeapi.Staged, nodeapi.Abandoned}},
 }
@@ -170,8 +175,14 @@ func RunCases(t *testing.T, start func(t *testing.T) Node) {
 				}
 				var got []nodeapi.Kind
 				unanswered := orderIDs(tt.steps)
-				for _, rec := range n.Records(true) {
-					if !rec.Kind.IsAnswer() {
+				records := n.Records(true)
+				checkCopies(t, records)
+				for _, rec := range records {
+					switch {
+					case rec.Kind == nodeapi.CopyingEtcd || rec.Kind == nodeapi.EtcdCopied:
+						got = append(got, rec.Kind)
+						continue
+					case !rec.Kind.IsAnswer():
 						continue
 					}
 					got = append(got, rec.Kind)
@@ -190,5 +201,20 @@ func RunCases(t *testing.T, start func(t *testing.T) Node) {
 				}
 			})
 		})
+	}
+}
+
+// checkCopies checks the records of a copy of etcd's data: they say how long it may take, and it
+// ends before anything changes.
+func checkCopies(t *testing.T, records []nodeapi.Record) {
+	t.Helper()
+	changed := slices.IndexFunc(records, func(r nodeapi.Record) bool { return r.Kind == nodeapi.Committing })
+	for i, rec := range records {
+		switch {
+		case rec.Kind == nodeapi.CopyingEtcd && rec.WithinSeconds != nodeapi.EtcdCopyLimit.Seconds():
+			t.Errorf("the copy may take %v s, want %v s", rec.WithinSeconds, nodeapi.EtcdCopyLimit.Seconds())
+		case rec.Kind == nodeapi.EtcdCopied && (i > changed || rec.Message == ""):
+			t.Errorf("record %d of %d, %q, does not say before the change, record %d, where the copy is", i, len(records), rec.Message, changed)
+		}
 	}
 }
