@@ -68,12 +68,6 @@ func (l *lab) reboot(t *testing.T, node string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, errHangs)
 	defer cancel()
-	stop := exec.CommandContext(ctx, filepath.Join(l.bin, "lab"), "stop", "--name", l.name, node)
-	out, err := stop.CombinedOutput()
+	out, err := exec.CommandContext(ctx, filepath.Join(l.bin, "lab"), "reboot", "--name", l.name, node).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	// The kernel takes a moment to forget the dead node's network.
-	within(t, time.Minute, "the node", func() bool {
-		out, err = exec.CommandContext(ctx, filepath.Join(l.bin, "lab"), "start", "--name", l.name, node).CombinedOutput()
-		return err == nil
-	})
 }

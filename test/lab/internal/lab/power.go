@@ -1,15 +1,17 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
-
-	"github.com/rotate-certs/rotate-certs/test/lab/internal/node"
-	"github.com/rotate-certs/rotate-certs/test/lab/internal/process"
 )
 
-// shutdownLimit is how long a node may take to shut down in an orderly way.
-const shutdownLimit = 60 * time.Second
+// shutdownLimit is how long a node may take to shut down in an orderly way: somewhat more than the
+// 90 s that systemd gives a unit to stop. An API server that is a unit waits 60 s for watches
+// to end, and those of pods on its node last as long as the node.
+const shutdownLimit = 2 * time.Minute
 
 // Stop switches a node off: in an orderly way, or as by a power cut. What the
 // node has written stays. A node that is off is no error.
@@ -22,21 +24,21 @@ func (l *Lab) Stop(name string, kill bool) error {
 	if err := l.save(); err != nil {
 		return err
 	}
-	return n.stop(kill)
+	return n.switchOff(kill)
 }
 
-func (n *Node) stop(kill bool) error {
-	off := node.PullPlug
+func (n *Node) switchOff(kill bool) error {
 	if !kill {
-		off = func(supervisor, leader process.ID) error { return node.PowerOff(supervisor, leader, shutdownLimit) }
+		running, err := n.ShutDown(n.Supervisor, n.Leader, shutdownLimit)
+		if err != nil {
+			return fmt.Errorf("stop node %q: %w", n.Name, err)
+		}
+		if len(running) > 0 {
+			fmt.Fprintf(os.Stderr, "node %q has not shut down within %s, so its power is cut; it still runs %s; its console: %s\n",
+				n.Name, shutdownLimit, strings.Join(running, ", "), n.ConsoleLog())
+		}
 	}
-	if err := off(n.Supervisor, n.Leader); err != nil {
-		return fmt.Errorf("stop node %q: %w", n.Name, err)
-	}
-	n.RemoveTraces()
-	// A machine that boots has no control groups of before. A kubelet spends seconds on each
-	// one without a container before it starts its pods.
-	return n.Group.Remove()
+	return n.CutPower()
 }
 
 // powerOff shuts several nodes down at once.
@@ -47,7 +49,7 @@ func (l *Lab) powerOff(nodes []*Node) error {
 	if err := l.save(); err != nil {
 		return err
 	}
-	return each(nodes, func(n *Node) error { return n.stop(false) })
+	return each(nodes, func(n *Node) error { return n.switchOff(false) })
 }
 
 // powerOn starts several nodes that are off, at once.
@@ -60,10 +62,8 @@ func (l *Lab) powerOn(nodes []*Node) error {
 			return err
 		}
 	}
-	if err := each(nodes, l.awaitBoot); err != nil {
-		return err
-	}
-	return l.save()
+	// Of those that booted, the first process is recorded, whatever became of the others.
+	return errors.Join(each(nodes, l.awaitBoot), l.save())
 }
 
 // Start switches a node on and waits until it runs containers. It does not

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -153,6 +154,18 @@ func KillAll(find func() []int, timeout time.Duration) error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// Names are those of running processes, each once, in alphabetical order.
+func Names(pids []int) []string {
+	var names []string
+	for _, pid := range pids {
+		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
+			names = append(names, strings.TrimSpace(string(name)))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Ancestors lists pid and the processes that it descends from.
