@@ -11,6 +11,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard/watched"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
@@ -55,14 +56,14 @@ func (d *contextCluster) planForWatcher(ctx context.Context, o *rotateOptions, c
 	var missing *kube.MissingPermissionsError
 	switch {
 	case err == nil:
-		out.Notes = nonEmpty(o.unfinishedOther(prepared), c.who.beingRenewed(prepared.Plan), watcherPlansAgain)
+		out.Notes = nonEmpty(o.unfinishedOther(prepared), c.who.beingRenewed(prepared.Plan), watched.PlansAgain)
 	case errors.As(err, &missing):
 		if document, err = o.planFromReports(ctx, c); err != nil {
 			return dashboard.Plan{}, err
 		}
-		out.Notes = []string{"You may not create pods, so the plan is made of the agents' reports.", watcherPlansAgain}
+		out.Notes = []string{"You may not create pods, so the plan is made of the agents' reports.", watched.PlansAgain}
 		if o.compromised {
-			out.Notes = append(out.Notes, compromisedMeans)
+			out.Notes = append(out.Notes, watched.CompromisedMeans)
 		}
 	default:
 		return dashboard.Plan{}, err
@@ -72,9 +73,6 @@ func (d *contextCluster) planForWatcher(ctx context.Context, o *rotateOptions, c
 	out.Run = d.runByWatcher(o, c, document)
 	return out, nil
 }
-
-// watcherPlansAgain says in what a rotation by the watcher may differ from its plan.
-const watcherPlansAgain = "The watcher scans and plans again before it begins."
 
 // scanningAPI asks only for the permissions of a scan: the watcher has those of a rotation.
 type scanningAPI struct{ api }

@@ -15,6 +15,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard/watched"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -68,7 +69,7 @@ func TestWatcherCarriesThePlanOut(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, planned.ByWatcher)
 	assert.False(t, planned.Document.FromReports)
-	assert.Contains(t, planned.Notes, watcherPlansAgain)
+	assert.Contains(t, planned.Notes, watched.PlansAgain)
 	assert.True(t, f.did("permissions for check"))
 	assert.False(t, f.did("permissions for rotate"), "the watcher needs them: %v", f.log)
 	s.add(t, reportsPath+"cp1", strings.ReplaceAll(cp1Report, apiserverPrint, strings.Repeat("ab", 32)))
@@ -122,7 +123,7 @@ func TestWatcherPlansFromReportsWithoutPods(t *testing.T) {
 	assert.True(t, planned.ByWatcher)
 	assert.True(t, planned.Document.FromReports)
 	assert.Contains(t, planned.Notes[0], "You may not create pods")
-	assert.Contains(t, planned.Notes, watcherPlansAgain)
+	assert.Contains(t, planned.Notes, watched.PlansAgain)
 	assert.False(t, f.did("scan"), "%v", f.log)
 	require.Len(t, planned.Document.Steps, 1)
 	assert.Equal(t, "apiserver", planned.Document.Steps[0].Certificates[0].Name)

@@ -180,7 +180,3 @@ func oldCopies(p plan.Plan, now time.Time) string {
 	return fmt.Sprintf("Copies of the %s certificates remain valid until they expire, the last one (%s of %s) on %s: Kubernetes cannot revoke them.",
 		printers.ReplacedWord(rollbackOf(p)), last.Name, node, printers.UTCDate(last.OldNotAfter))
 }
-
-// compromisedMeans describes --compromised.
-const compromisedMeans = "--compromised: no certificate is requested with a node's own identity, and once the new certificates are verified the old private keys are destroyed on their nodes: " +
-	"no roll back is possible after that. A copy of an old key can be used until its certificate expires or its CA is replaced: Kubernetes cannot revoke certificates."

@@ -40,6 +40,7 @@ type installOptions struct {
 	kubeletRoot    string
 	clusterName    string
 	pods           podFlags
+	dashboard      hostedDashboard
 	dryRun         string
 	output         string
 	timeout        durationFlag
@@ -100,6 +101,7 @@ and only the flags count:
 	f.IntVar(&o.natsReplicas, "nats-replicas", 0, "Servers of a NATS cluster that keep each stream, 1 to 5; 0: one")
 	f.StringVar(&o.natsDomain, "nats-domain", "", "JetStream domain to use, where it is not that of the NATS servers (leaf nodes)")
 	f.StringVar(&o.storageClass, "storage-class", "", "StorageClass for the embedded NATS; \"none\" stores events in the pod (default: that of the cluster)")
+	o.dashboard.addFlags(f)
 	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Only agents, definitions and roles; the watcher runs outside the cluster")
 	o.addNamespace(f, manifests.DefaultNamespace, "Namespace of the installation and its node pods")
 	o.addPodFlags(f)
@@ -183,7 +185,7 @@ func (o *installOptions) Validate() error {
 	if o.clusterName != "" && !clusterName.MatchString(o.clusterName) {
 		return fmt.Errorf("--cluster-name %q: want letters, digits, \"-\", \"_\" and \".\"", o.clusterName)
 	}
-	return o.pods.completeFlags()
+	return errors.Join(o.dashboard.checkFlags(), o.pods.completeFlags())
 }
 
 func validURLs(urls []string) error {

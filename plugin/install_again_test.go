@@ -47,14 +47,17 @@ func TestInstallAgainKeepsSettings(t *testing.T) {
 		holds        []string // of watcher and agents, afterwards
 		lacks        []string
 	}{
-		"notify only":              {"--notify-only", "", []string{`"--notify-only"`}, nil},
-		"no metrics of each one":   {"--certificate-metrics=false", "", []string{`"--certificate-metrics=false"`}, nil},
-		"metrics of each one":      {"--certificate-metrics=false", "--certificate-metrics", nil, []string{"--certificate-metrics"}},
-		"an external NATS":         {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"secretName":"creds"`, "nats/ca.crt"}, []string{"--store="}},
-		"a cluster of NATS":        {external + " --nats-replicas 3 --nats-domain hub", "", []string{`"--nats-replicas=3"`, `"--nats-domain=hub"`}, nil},
-		"an image and its Secret":  {"--image registry.test/rotate-certs-node:1 --image-pull-secret pull", "", []string{`"image":"registry.test/rotate-certs-node:1"`, `"value":"registry.test/rotate-certs-node:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
-		"directories of agents":    {"--agent-directory /srv/,/opt/k8s --kubelet-root-dir /data/kubelet", "", []string{`"path":"/srv"`, `"/host/opt/k8s"`, `"/host/data/kubelet/pods"`, `"/host/var/lib/kubelet/device-plugins"`}, []string{"/host/var/lib/kubelet/pods"}},
-		"no more directories":      {"--agent-directory /srv", "--agent-directory=", nil, []string{"/srv"}},
+		"notify only":             {"--notify-only", "", []string{`"--notify-only"`}, nil},
+		"no metrics of each one":  {"--certificate-metrics=false", "", []string{`"--certificate-metrics=false"`}, nil},
+		"metrics of each one":     {"--certificate-metrics=false", "--certificate-metrics", nil, []string{"--certificate-metrics"}},
+		"an external NATS":        {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"secretName":"creds"`, "nats/ca.crt"}, []string{"--store="}},
+		"a cluster of NATS":       {external + " --nats-replicas 3 --nats-domain hub", "", []string{`"--nats-replicas=3"`, `"--nats-domain=hub"`}, nil},
+		"an image and its Secret": {"--image registry.test/rotate-certs-node:1 --image-pull-secret pull", "", []string{`"image":"registry.test/rotate-certs-node:1"`, `"value":"registry.test/rotate-certs-node:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
+		"directories of agents":   {"--agent-directory /srv/,/opt/k8s --kubelet-root-dir /data/kubelet", "", []string{`"path":"/srv"`, `"/host/opt/k8s"`, `"/host/data/kubelet/pods"`, `"/host/var/lib/kubelet/device-plugins"`}, []string{"/host/var/lib/kubelet/pods"}},
+		"no more directories":     {"--agent-directory /srv", "--agent-directory=", nil, []string{"/srv"}},
+		"a dashboard": {external + " --dashboard --dashboard-tls-secret tls --dashboard-host certs.example.org --dashboard-proxy auth", "", []string{`"--dashboard-address=:8444"`,
+			`"--dashboard-host=certs.example.org"`, `"--dashboard-proxy=auth"`, `"secretName":"tls"`, `"secretName":"creds"`}, nil},
+		"no more dashboard":        {"--dashboard --dashboard-host certs.example.org", "--dashboard=false", nil, []string{"--dashboard"}},
 		"a StorageClass":           {"--storage-class slow", "", []string{`"claimName":"rotate-certs-watcher"`}, nil},
 		"a store in the pod":       {"--storage-class none", "", []string{"emptyDir"}, []string{"claimName"}},
 		"one changes, others stay": {"--notify-only --image registry.test/rotate-certs-node:1", "--image registry.test/rotate-certs-node:2", []string{`"--notify-only"`, "registry.test/rotate-certs-node:2"}, []string{"node:1\"", "watcher:1\""}},
@@ -66,6 +69,7 @@ func TestInstallAgainKeepsSettings(t *testing.T) {
 				s := newAPIServer(t)
 				s.add(t, "/api/v1/namespaces/rotate-certs/secrets/creds", `{"data":{"ca.crt":"eA=="}}`)
 				s.add(t, "/api/v1/namespaces/rotate-certs/secrets/pull", `{}`)
+				s.add(t, "/api/v1/namespaces/rotate-certs/secrets/tls", `{"data":{"ca.crt":"eA==","tls.crt":"eA==","tls.key":"eA=="}}`)
 				s.add(t, "/apis/storage.k8s.io/v1/storageclasses/slow", `{}`)
 				s.install(t, tt.first)
 				if !kept {

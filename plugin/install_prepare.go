@@ -108,6 +108,9 @@ func (i *installer) renderObjects(ctx context.Context) ([]*unstructured.Unstruct
 	if err := i.checkPullSecret(ctx); err != nil {
 		return nil, err
 	}
+	if err := i.checkDashboardSecret(ctx); err != nil {
+		return nil, err
+	}
 	if err := i.checkPriorityClass(ctx); err != nil {
 		return nil, err
 	}

@@ -132,7 +132,7 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 	if err := i.admitOnlyThis(ctx); err != nil {
 		return err
 	}
-	printNotes(o.ErrOut, fmt.Sprintf("Done in %s. %s", printers.ElapsedTime(o.now().Sub(began)), i.describeEffect()), "Next: "+o.sameCommand("status"))
+	printNotes(o.ErrOut, fmt.Sprintf("Done in %s. %s", printers.ElapsedTime(o.now().Sub(began)), i.describeEffect()), i.dashboardAddress(), "Next: "+o.sameCommand("status"))
 	return nil
 }
 

@@ -43,6 +43,11 @@ func (o *installOptions) mergedSettings(s manifests.Settings) (manifests.Setting
 		"watcher-limits":      func() { s.WatcherLimits = o.pods.WatcherLimits },
 		"agent-requests":      func() { s.AgentRequests = o.pods.AgentRequests },
 		"agent-limits":        func() { s.AgentLimits = o.pods.AgentLimits },
+
+		"dashboard":            func() { s.Dashboard = o.dashboard.on },
+		"dashboard-tls-secret": func() { s.DashboardTLSSecret = o.dashboard.tlsSecret },
+		"dashboard-host":       func() { s.DashboardHosts = trimmedList(o.dashboard.hosts) },
+		"dashboard-proxy":      func() { s.DashboardProxies = o.dashboard.proxies },
 	} {
 		if o.set.Changed(flag) {
 			set()
@@ -61,6 +66,9 @@ func (o *installOptions) mergedSettings(s manifests.Settings) (manifests.Setting
 		}
 	}
 	if err := o.fitSettings(&s); err != nil {
+		return s, err
+	}
+	if err := o.dashboard.fitSettings(&s); err != nil {
 		return s, err
 	}
 	return s, validPlaces(s)
@@ -152,9 +160,15 @@ func (o *objects) evidentSettings(ctx context.Context, found *installation) (man
 	for _, name := range argumentsWith(pod, "--nats-domain=") {
 		s.NATSDomain = name
 	}
+	s.Dashboard = len(argumentsWith(pod, "--dashboard-address=")) > 0
+	s.DashboardHosts = argumentsWith(pod, "--dashboard-host=")
+	s.DashboardProxies = argumentsWith(pod, "--dashboard-proxy=")
 	claim := ""
 	for _, v := range pod.Volumes {
-		if v.Secret != nil {
+		switch {
+		case v.Secret != nil && v.Name == dashboardVolume:
+			s.DashboardTLSSecret = v.Secret.SecretName
+		case v.Secret != nil:
 			s.NATSSecret = v.Secret.SecretName
 		}
 		if v.PersistentVolumeClaim != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/dashboard/watched"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -66,7 +67,7 @@ func (o *rotateOptions) planRotation(ctx context.Context, c *cluster) (fleet.Rot
 		document.Effects = append([]string{rollbackMeans(o.rollbackOf)}, document.Effects...)
 	}
 	if o.compromised {
-		document.Effects = append([]string{compromisedMeans}, document.Effects...)
+		document.Effects = append([]string{watched.CompromisedMeans}, document.Effects...)
 	}
 	return p, document, nil
 }

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/reported"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -18,29 +18,7 @@ func (s *survey) policyInForce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.status.Policy = &v1alpha1.PolicyInForce{}
-	if policy == nil {
-		return nil
-	}
-	out := s.status.Policy
-	out.Generation = policy.Generation
-	out.Valid = string(metav1.ConditionUnknown)
-	out.InForce = string(metav1.ConditionUnknown)
-	if policy.Status.ObservedGeneration != policy.Generation {
-		return nil
-	}
-	if c := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionValid); c != nil {
-		out.Valid = string(c.Status)
-		out.Problem = c.Message
-	}
-	if c := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionInForce); c != nil {
-		out.InForce = string(c.Status)
-		out.Message = c.Message
-	}
-	if since := policy.Status.InForceSince; since != nil {
-		at := since.UTC()
-		out.Since = &at
-	}
+	s.status.Policy = reported.PolicyInForce(policy)
 	return nil
 }
 

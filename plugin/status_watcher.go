@@ -14,6 +14,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/reported"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
@@ -212,14 +213,6 @@ func (s *survey) readRotations(ctx context.Context) error {
 		if r.State() == v1alpha1.StateSucceeded {
 			return
 		}
-		state := r.State()
-		if state == "" {
-			state = v1alpha1.StatePending
-		}
-		open := v1alpha1.OpenRotation{Name: r.Name, Services: r.Spec.Services, Nodes: r.Spec.Nodes, State: state, Message: r.Message()}
-		if r.Spec.NodeSelector != nil {
-			open.NodeSelector = metav1.FormatLabelSelector(r.Spec.NodeSelector.LabelSelector())
-		}
-		s.status.Rotations = append(s.status.Rotations, open)
+		s.status.Rotations = append(s.status.Rotations, reported.OpenRotation(r))
 	})
 }

@@ -28,7 +28,7 @@ const readerGrace = time.Second
 func (w *watcher) newServers(ctx context.Context, config *rest.Config) ([]manager.Runnable, error) {
 	var servers []manager.Runnable
 	if w.HTTPAddress != "" {
-		server, err := w.listenOn(ctx, "http", w.HTTPAddress, nil, w.publicHandler())
+		server, err := w.listenOn(ctx, "http", w.HTTPAddress, nil, handlerOnly(w.publicHandler()))
 		if err != nil {
 			return nil, err
 		}
@@ -40,7 +40,7 @@ func (w *watcher) newServers(ctx context.Context, config *rest.Config) ([]manage
 			return nil, fmt.Errorf("authorize readers of metrics: %w", err)
 		}
 		certificate := &selfSigned{now: time.Now}
-		server, err := w.listenOn(ctx, "metrics", w.MetricsAddress, certificate.tlsConfig(), w.protectedHandler(client))
+		server, err := w.listenOn(ctx, "metrics", w.MetricsAddress, certificate.tlsConfig(), handlerOnly(w.protectedHandler(client)))
 		if err != nil {
 			return nil, err
 		}
@@ -69,8 +69,13 @@ func (w *watcher) protectedHandler(client kubernetes.Interface) http.Handler {
 	return mux
 }
 
+// handlerOnly is a server that limits only how long a request may take to begin.
+func handlerOnly(handler http.Handler) *http.Server {
+	return &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+}
+
 // listenOn listens at an address, with TLS if a configuration is given.
-func (w *watcher) listenOn(ctx context.Context, name, address string, secured *tls.Config, handler http.Handler) (*manager.Server, error) {
+func (w *watcher) listenOn(ctx context.Context, name, address string, secured *tls.Config, server *http.Server) (*manager.Server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("serve %s: %w", name, err)
@@ -80,9 +85,8 @@ func (w *watcher) listenOn(ctx context.Context, name, address string, secured *t
 		listener = tls.NewListener(listener, secured)
 	}
 	timeout := readerGrace
-	return &manager.Server{Name: name, Listener: listener, ShutdownTimeout: &timeout, Server: &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
-	}}, nil
+	server.BaseContext = func(net.Listener) context.Context { return ctx }
+	return &manager.Server{Name: name, Listener: listener, ShutdownTimeout: &timeout, Server: server}, nil
 }
 
 // healthHandler answers a health check.

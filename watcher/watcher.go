@@ -66,6 +66,7 @@ type Options struct {
 	// MetricsAddress serves metrics by HTTPS to authorized users; empty: HTTPAddress serves
 	// them without authentication.
 	MetricsAddress string
+	Dashboard      DashboardOptions
 	// CertificateMetrics adds metrics of each certificate and node.
 	CertificateMetrics bool
 	Log                *slog.Logger
@@ -227,7 +228,11 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 	if err != nil {
 		return err
 	}
-	parts = append(parts, servers...)
+	served, err := w.newDashboard(ctx, mgr, recorder)
+	if err != nil {
+		return err
+	}
+	parts = append(append(parts, servers...), served...)
 	for _, part := range parts {
 		if err := mgr.Add(part); err != nil {
 			return err

@@ -146,4 +146,10 @@ type Options struct {
 	Now     func() time.Time
 	// Report is called with a line for the terminal when a rotation begins and ends.
 	Report func(line string)
+	// Hosted says that the pages are served in a cluster, in a session of [Hosted].
+	Hosted bool
+	// User is the name of the session's user, for the head of the pages.
+	User string
+	// SignOut offers to sign out.
+	SignOut bool
 }

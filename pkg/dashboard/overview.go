@@ -102,7 +102,7 @@ func (s *Server) showRow(w http.ResponseWriter, r *http.Request) {
 	contexts := s.options.Clusters.Contexts()
 	i := slices.IndexFunc(contexts, func(c Context) bool { return c.Name == name })
 	if i < 0 {
-		s.writeMessage(w, r, http.StatusNotFound, message{Title: "Unknown context", Text: "The kubeconfig has no context " + name + ".", Home: true})
+		s.writeMessage(w, r, http.StatusNotFound, message{Title: "Unknown context", Text: "There is no context " + name + ".", Home: true})
 		return
 	}
 	filter := readOverviewFilter(r.URL.Query(), s.options.Now())

@@ -87,6 +87,9 @@ type page struct {
 	Title    string
 	Version  string
 	ReadOnly bool
+	Hosted   bool   // in a cluster
+	User     string // signed in
+	SignOut  bool
 	Again    int // milliseconds until the page asks again; 0: it does not
 	Content  any
 }
@@ -119,7 +122,7 @@ func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int, n
 	if s.session.namesPrefix(r.RequestURI) {
 		templates = s.inside
 	}
-	view := page{Title: title, Version: s.options.Version, ReadOnly: s.options.ReadOnly, Content: content}
+	view := page{Title: title, Version: s.options.Version, ReadOnly: s.options.ReadOnly, Hosted: s.options.Hosted, User: s.options.User, SignOut: s.options.SignOut, Content: content}
 	if soon, is := content.(againView); is {
 		view.Again = soon.askAgain()
 	}

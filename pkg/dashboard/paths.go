@@ -31,7 +31,7 @@ func (s *Server) findContext(w http.ResponseWriter, r *http.Request) (Context, b
 		return named, true
 	}
 	s.writeMessage(w, r, http.StatusNotFound, message{Title: "Unknown context", Home: true,
-		Text: "The kubeconfig has no context " + name + "."})
+		Text: "There is no context " + name + "."})
 	return Context{}, false
 }
 

@@ -38,7 +38,8 @@ const (
 	scanTimeout    = 30 * time.Minute // thousands of nodes
 )
 
-// Server serves the pages of the dashboard to one browser, on the loopback interface.
+// Server serves the pages of the dashboard to one user: to one browser, on the loopback interface, or
+// to a session of [Hosted].
 type Server struct {
 	options Options
 	session *session
@@ -73,10 +74,16 @@ func NewServer(options Options) (*Server, error) {
 	if options.Report == nil {
 		options.Report = func(string) {}
 	}
+	own := newSession()
+	return newServer(options, own, parseTemplates(own.prefix), parseTemplates("")), nil
+}
+
+// newServer returns a server with complete options.
+func newServer(options Options, own *session, inside, outside *template.Template) *Server {
 	open := newOpenCalls()
 	s := &Server{
 		options:       options,
-		session:       newSession(),
+		session:       own,
 		work:          newWork(options.Now),
 		summaries:     newCalls[clusterSummary](summaryTimeout, 32, 2000, open, options.Now),
 		states:        newCalls[State](stateTimeout, 16, 8, open, options.Now),
@@ -84,13 +91,13 @@ func NewServer(options Options) (*Server, error) {
 		journals:      newCalls[v1alpha1.RotationList](scanTimeout, 4, 20, open, options.Now),
 		records:       newCalls[v1alpha1.RotationHistory](scanTimeout, 4, 8, open, options.Now),
 		open:          open,
+		inside:        inside,
+		outside:       outside,
 		streams:       make(chan struct{}, maxStreams),
 		streamTimeout: streamTimeout,
 	}
-	s.inside = parseTemplates(s.session.prefix)
-	s.outside = parseTemplates("")
 	s.background, s.endBackground = context.WithCancel(context.Background())
-	return s, nil
+	return s
 }
 
 // OpenAddress is the address that opens the dashboard in a browser. It holds a token that can be
@@ -110,14 +117,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		_ = listener.Close()
 		return err
 	}
-	server := &http.Server{
-		Handler:           s.newHandler(port),
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          log.New(lineWriter(s.options.Report), "", 0),
-	}
+	server := NewHTTPServer(s.newHandler(port), s.options.Report)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -134,6 +134,18 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.work.active.Wait()
 	s.awaitCalls()
 	return err
+}
+
+// NewHTTPServer limits the cost of connections. Its log lines are passed to report.
+func NewHTTPServer(handler http.Handler, report func(line string)) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          log.New(lineWriter(report), "", 0),
+	}
 }
 
 // awaitCalls waits, within a limit, until interrupted calls have removed their pods.
@@ -170,13 +182,12 @@ func loopbackPort(address net.Addr) (string, error) {
 	return strconv.Itoa(tcp.Port), nil
 }
 
-// newHandler answers every request; port is that of the listener.
-func (s *Server) newHandler(port string) http.Handler {
+// newPages serves the pages without the API.
+func (s *Server) newPages() *http.ServeMux {
 	pages := http.NewServeMux()
 	for pattern, answer := range map[string]http.HandlerFunc{
 		"GET /static/style.css":                         serveStyle,
 		"GET /static/script.js":                         serveScript,
-		"GET /static/api.js":                            serveAPIScript,
 		"GET /{$}":                                      s.showOverview,
 		"GET /row":                                      s.showRow,
 		"GET /clusters/{context}":                       s.showCluster,
@@ -186,7 +197,6 @@ func (s *Server) newHandler(port string) http.Handler {
 		"GET /clusters/{context}/rotations/{id}/events": s.streamEvents,
 		"GET /clusters/{context}/history/{id}":          s.showHistory,
 		"GET /clusters/{context}/mark":                  s.showMark,
-		"GET /clusters/{context}/api":                   s.showAPI,
 		"POST /clusters/{context}/scan":                 s.startScan,
 		"POST /clusters/{context}/journals":             s.startJournals,
 		"POST /clusters/{context}/history/{id}":         s.startRecords,
@@ -200,6 +210,14 @@ func (s *Server) newHandler(port string) http.Handler {
 		pages.HandleFunc(pattern, answer)
 	}
 	pages.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.showMissing(w, r, pages) })
+	return pages
+}
+
+// newHandler answers every request; port is that of the listener.
+func (s *Server) newHandler(port string) http.Handler {
+	pages := s.newPages()
+	pages.HandleFunc("GET /static/api.js", serveAPIScript)
+	pages.HandleFunc("GET /clusters/{context}/api", s.showAPI)
 	api := s.newAPI()
 	for _, root := range []string{v3Root, apiRoot} {
 		pages.Handle(root, api)

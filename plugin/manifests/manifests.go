@@ -23,9 +23,10 @@ import (
 // The names of the installed objects.
 const (
 	DefaultNamespace = "rotate-certs"
-	Watcher          = "rotate-certs-watcher" // Deployment, Service, ServiceAccount, PersistentVolumeClaim, Lease, roles
-	Agent            = "rotate-certs-agent"   // DaemonSet, ServiceAccount, roles
-	ServicePort      = "http"                 // of the Service: metrics, health, events
+	Watcher          = "rotate-certs-watcher"   // Deployment, Service, ServiceAccount, PersistentVolumeClaim, Lease, roles
+	Agent            = "rotate-certs-agent"     // DaemonSet, ServiceAccount, roles
+	Dashboard        = "rotate-certs-dashboard" // Service
+	ServicePort      = "http"                   // of the watcher's Service: metrics, health, events
 	// NodeImageVariable is the watcher's, with the image of the node pods that it creates.
 	NodeImageVariable = "NODE_IMAGE"
 )

@@ -37,7 +37,12 @@ func variants() map[string]Options {
 	notify.NotifyOnly = true
 	agents.AgentDirectories, agents.KubeletRootDir = []string{"/srv"}, "/data/kubelet"
 	agents.WithoutWatcher = true
-	return map[string]Options{"embedded": embedded, "stored": stored, "external": external, "notify-only": notify, "agents": agents}
+	served := base()
+	served.Dashboard = true
+	served.DashboardTLSSecret = "dashboard-tls"
+	served.DashboardHosts = []string{"certs.example.org"}
+	served.DashboardProxies = []string{"auth-proxy"}
+	return map[string]Options{"dashboard": served, "embedded": embedded, "stored": stored, "external": external, "notify-only": notify, "agents": agents}
 }
 
 func render(t *testing.T, o Options) []*unstructured.Unstructured {

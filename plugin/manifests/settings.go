@@ -33,6 +33,11 @@ type Settings struct {
 	// NoCertificateMetrics omits the metrics of each certificate and node.
 	NoCertificateMetrics bool   `json:"noCertificateMetrics,omitempty"`
 	ClusterName          string `json:"clusterName,omitempty"` // in events; empty: the UID of the namespace kube-system
+
+	Dashboard          bool     `json:"dashboard,omitempty"`          // that the watcher serves
+	DashboardTLSSecret string   `json:"dashboardTLSSecret,omitempty"` // empty: without TLS
+	DashboardHosts     []string `json:"dashboardHosts,omitempty"`     // names at which it answers; none: any
+	DashboardProxies   []string `json:"dashboardProxies,omitempty"`   // common names of proxies that name the user
 	Pods
 }
 

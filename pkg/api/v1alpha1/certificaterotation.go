@@ -117,6 +117,11 @@ type CertificateRotationSpec struct {
 	Trigger *RotationTrigger `json:"trigger,omitempty"`
 }
 
+// RequestedByAnnotation names the user for whom the dashboard in the cluster has created a
+// CertificateRotation or CompromisedCertificate. It is a record: users with the permission to create these objects
+// themselves can write it, too, and the audit log of the API server then has them as the author.
+const RequestedByAnnotation = "rotate-certs.io/requested-by"
+
 // The reasons of a trigger.
 const (
 	TriggerExpiring    = "Expiring"

@@ -17,7 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-// Scope is what a plan is for: a request, and the nodes that it selects.
+// Scope is that of a plan: a request, and the nodes that it selects.
 type Scope struct {
 	Request  plan.Request
 	Nodes    []kubenode.Node  // of the cluster

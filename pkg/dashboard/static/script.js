@@ -12,7 +12,7 @@ const pauseFor = (milliseconds) => new Promise((resolve) => setTimeout(resolve, 
 // stopAsking says why this page does not change anymore.
 function stopAsking(status) {
   notice.textContent =
-    status === 403 ? "The dashboard has been started again, or you are signed out: this page is not renewed anymore. Open the address that the command printed."
+    status === 403 ? "The dashboard has been started again, or you are signed out: this page is not renewed anymore. Sign in again, or open the address that the command printed."
     : status === 404 ? "The dashboard does not have this page anymore: it has been started again, or the page is one of the oldest. This page is not renewed anymore."
     : status ? "The dashboard answered with error " + status + ": this page is not renewed anymore. Reload it to try again."
     : "The dashboard does not answer: it has ended. This page is not renewed anymore.";

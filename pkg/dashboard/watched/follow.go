@@ -19,6 +19,13 @@ import (
 // watcher's own have another one.
 const NamePrefix = "dashboard-"
 
+// PlansAgain explains that a rotation by the watcher may differ from its plan.
+const PlansAgain = "The watcher scans and plans again before it begins."
+
+// CompromisedMeans describes a rotation whose old keys are compromised, by its flag.
+const CompromisedMeans = "--compromised: no certificate is requested with a node's own identity, and once the new certificates are verified the old private keys are destroyed on their nodes: " +
+	"no roll back is possible after that. A copy of an old key can be used until its certificate expires or its CA is replaced: Kubernetes cannot revoke certificates."
+
 // unreachableFor is how long the API server may be unavailable while a rotation is followed: it
 // may be the component that restarts.
 const unreachableFor = 10 * time.Minute

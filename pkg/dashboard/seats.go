@@ -1,0 +1,169 @@
+package dashboard
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Bounds of the sessions of a dashboard of several users.
+const (
+	sessionTime     = time.Hour // at most, from the sign-in; of a user that a proxy names, from the last request
+	mostSessions    = 50
+	mostOfOneUser   = 5 // the oldest is replaced
+	mostFailures    = 20
+	failuresCounted = time.Minute
+	reviewsAtOnce   = 4
+	reviewTimeout   = 10 * time.Second
+	longestToken    = 16 << 10
+)
+
+// seat is the session of one user. It has pages of its own: results that one user was shown are never
+// an answer to another.
+type seat struct {
+	key     string
+	user    User
+	server  *Server
+	pages   http.Handler
+	began   time.Time
+	until   time.Time
+	proxied bool            // each request of the proxy names the user again
+	open    context.Context // of its requests
+	end     context.CancelFunc
+}
+
+// seats are the sessions by their key: the hash of a cookie, or the identity that a proxy names.
+type seats struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	closed   bool
+	byKey    map[string]*seat
+	failures []time.Time // of sign-ins, oldest first
+}
+
+func newSeats(now func() time.Time) *seats { return &seats{now: now, byKey: map[string]*seat{}} }
+
+var errTooManySessions = errors.New("too many users are signed in; try again later")
+
+// cookieKey is the key of a cookie's session. It is a hash, so that the time to find one says
+// nothing about the cookies of others.
+func cookieKey(cookie string) string {
+	hash := sha256.Sum256([]byte(cookie))
+	return "cookie " + string(hash[:])
+}
+
+// findSeat returns a session that has not ended; nil: there is none.
+func (s *seats) findSeat(key string) *seat {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.byKey[key]
+	switch {
+	case found == nil:
+		return nil
+	case !s.now().Before(found.until):
+		s.endLocked(found)
+		return nil
+	case found.proxied:
+		found.until = s.now().Add(sessionTime)
+	}
+	return found
+}
+
+// addSeat adds a session, within the bounds. build makes its pages.
+func (s *seats) addSeat(key string, user User, proxied bool, build func(*seat)) (*seat, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endOld(user)
+	if s.closed || len(s.byKey) >= mostSessions {
+		return nil, errTooManySessions
+	}
+	now := s.now()
+	added := &seat{key: key, user: user, began: now, until: now.Add(sessionTime), proxied: proxied}
+	if !user.Until.IsZero() && user.Until.Before(added.until) {
+		added.until = user.Until
+	}
+	if proxied {
+		added.open, added.end = context.WithCancel(context.Background())
+	} else {
+		added.open, added.end = context.WithTimeout(context.Background(), added.until.Sub(now))
+	}
+	build(added)
+	s.byKey[key] = added
+	return added, nil
+}
+
+// endOld ends sessions after their time, and the oldest of a user with too many.
+func (s *seats) endOld(user User) {
+	var oldest *seat
+	count := 0
+	for _, other := range s.byKey {
+		if !s.now().Before(other.until) {
+			s.endLocked(other)
+			continue
+		}
+		if other.user.Name != user.Name {
+			continue
+		}
+		count++
+		if oldest == nil || other.began.Before(oldest.began) {
+			oldest = other
+		}
+	}
+	if count >= mostOfOneUser {
+		s.endLocked(oldest)
+	}
+}
+
+// endSeat signs a session out.
+func (s *seats) endSeat(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found := s.byKey[key]; found != nil {
+		s.endLocked(found)
+	}
+}
+
+// endLocked ends a session with its open requests. The watcher continues its rotations.
+func (s *seats) endLocked(ended *seat) {
+	delete(s.byKey, ended.key)
+	ended.end()
+	ended.server.endBackground()
+	ended.server.work.interruptAll()
+	ended.server.open.stopCalls()
+}
+
+// closeAll ends every session, and lets none begin.
+func (s *seats) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, each := range s.byKey {
+		s.endLocked(each)
+	}
+}
+
+// noteFailure counts a sign-in that has failed.
+func (s *seats) noteFailure() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures = append(s.failures, s.now())
+}
+
+// tooManyFailures reports whether no token is reviewed at present: guessing has no use, but each
+// guess is a request to the API server.
+func (s *seats) tooManyFailures() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.failures) > 0 && s.now().Sub(s.failures[0]) >= failuresCounted {
+		s.failures = s.failures[1:]
+	}
+	return len(s.failures) >= mostFailures
+}
+
+// newCookie is the value of a cookie that cannot be guessed.
+func newCookie() string { return rand.Text() }
