@@ -203,7 +203,8 @@ func printNotes(w io.Writer, lines ...string) {
 	}
 }
 
-// silenceCobra has cobra print neither usage nor errors: app.run does.
+// silenceCobra has cobra print neither usage nor errors: runCommandLine does. What holds of the
+// root holds of all commands.
 func silenceCobra(cmd *cobra.Command) {
 	cmd.SilenceUsage = true
 	cmd.SilenceErrors = true

@@ -75,9 +75,7 @@ cannot be renewed but are far from their expiry do not change the exit code.`,
 			return o.Run(cmd.Context())
 		},
 	}
-	silenceCobra(cmd)
 	f := cmd.Flags()
-	f.SortFlags = false
 	f.Var(&o.within, "within", "Time before its expiry from which a certificate needs attention, such as 90d (default: 30d, or a fifth of a shorter validity)")
 	f.StringSliceVar(&o.services, "service", nil, "Only these services")
 	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))

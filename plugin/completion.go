@@ -51,7 +51,6 @@ Shells: ` + strings.Join(shells, ", ") + `.`,
 			}
 		},
 	}
-	silenceCobra(cmd)
 	return cmd
 }
 

@@ -52,9 +52,7 @@ CloudEvents, one on each line.`,
 			return o.Run(cmd.Context())
 		},
 	}
-	silenceCobra(cmd)
 	f := cmd.Flags()
-	f.SortFlags = false
 	f.StringVar(&o.since, "since", "", "Only events since 2h, 7d or 2030-05-17T09:30:00Z (default: all that are kept)")
 	f.BoolVarP(&o.follow, "follow", "f", false, "Print new events until interrupted, also after restarts of API server and watcher")
 	f.StringVar(&o.url, "url", "", "Read from a watcher outside the cluster: http://127.0.0.1:8080")

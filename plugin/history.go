@@ -45,9 +45,7 @@ short-lived, read-only pods.`,
 			return o.runOne(cmd.Context(), args[0])
 		},
 	}
-	silenceCobra(cmd)
 	f := cmd.Flags()
-	f.SortFlags = false
 	o.addNodeFlags(cmd, "Only these nodes", a.completeNodes(flags))
 	f.StringVarP(&o.output, "output", "o", "", printers.FormatUsage)
 	o.addPodFlags(f)

@@ -89,10 +89,8 @@ and only the flags count:
 			return o.Run(cmd.Context())
 		},
 	}
-	silenceCobra(cmd)
 	f := cmd.Flags()
 	o.set = f
-	f.SortFlags = false
 	f.BoolVar(&o.notifyOnly, "notify-only", false, "Publish events, never start a rotation; the permissions for it are not granted")
 	f.BoolVar(&o.certMetrics, "certificate-metrics", true, "Expose metrics of each certificate, three for each, and of each node")
 	f.StringVar(&o.policyFile, "policy", "", "File with the RotationPolicy (default: keep the present one)")

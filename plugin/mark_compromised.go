@@ -64,9 +64,7 @@ kubectl delete compromisedcertificate NAME`,
 			return o.Run(cmd.Context())
 		},
 	}
-	silenceCobra(cmd)
 	f := cmd.Flags()
-	f.SortFlags = false
 	f.StringVar(&o.service, "service", "", "Service that uses the keys")
 	f.StringSliceVar(&o.nodes, "node", nil, "Only on these nodes (default: on every node)")
 	f.StringVar(&o.fingerprint, "fingerprint", "", "Only the certificate with this SHA-256 fingerprint (default: all of the service)")

@@ -25,7 +25,6 @@ func optionsCommand(flags *connectionFlags) *cobra.Command {
 		},
 	}
 	cmd.Long = cmd.Short + "."
-	silenceCobra(cmd)
 	return cmd
 }
 

@@ -25,7 +25,6 @@ on a node.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              o.runCommand,
 	}
-	silenceCobra(cmd)
 	o.addFlags(cmd)
 	return cmd
 }

@@ -30,7 +30,6 @@ func (a *app) policyCommand(flags *connectionFlags) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.Long = cmd.Short + "."
-	silenceCobra(cmd)
 	cmd.AddCommand(a.policyCheckCommand(flags))
 	return cmd
 }
@@ -88,9 +87,7 @@ Exit codes:
 			return o.Run(cmd.Context())
 		},
 	}
-	silenceCobra(cmd)
 	f := cmd.Flags()
-	f.SortFlags = false
 	f.BoolVar(&o.offline, "offline", false, "Only explain FILE, without a cluster")
 	f.StringVar(&o.at, "now", "", "Evaluate at this time, such as 2027-03-01T00:00:00Z (default: now)")
 	f.StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, wide, or a template such as jsonpath=TEMPLATE")

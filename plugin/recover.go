@@ -55,9 +55,7 @@ server answers, it takes the lock as a rotation does.`,
 			return o.recoverCluster(cmd.Context())
 		},
 	}
-	silenceCobra(cmd)
 	f := cmd.Flags()
-	f.SortFlags = false
 	o.addHostFlags(cmd)
 	f.BoolVar(&o.planOnly, "plan", false, "Scan the machines and print what would be done; nothing is renewed")
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")

@@ -50,14 +50,12 @@ compromised keys cannot be rolled back, since it has destroyed them.
 			return o.runCommand(cmd, args)
 		},
 	}
-	silenceCobra(cmd)
 	o.addRollbackFlags(cmd)
 	return cmd
 }
 
 func (o *rotateOptions) addRollbackFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.SortFlags = false
 	o.addNodeFlags(cmd, "Only on these nodes (default: every node)", o.completeNodes(o.connectionFlags))
 	o.addRestartFlags(cmd)
 	o.addHealthFlags(cmd)

@@ -74,7 +74,17 @@ Services: ` + printers.JoinServices(certs.Services(), ", ") + `.
 	cmd.AddCommand(a.checkCommand(flags), a.planCommand(flags), a.statusCommand(flags), a.historyCommand(flags), a.rollbackCommand(flags), a.versionCommand(flags), a.completionCommand(), optionsCommand(flags),
 		a.installCommand(flags), a.uninstallCommand(flags), a.eventsCommand(flags), a.markCompromisedCommand(flags), a.policyCommand(flags), a.recoverCommand(flags), a.dashboardCommand(flags))
 	a.completeConnection(cmd, flags)
+	keepFlagOrder(cmd)
 	return cmd
+}
+
+// keepFlagOrder has help texts list the flags of all commands in the order of their declaration:
+// important ones first.
+func keepFlagOrder(cmd *cobra.Command) {
+	cmd.Flags().SortFlags = false
+	for _, sub := range cmd.Commands() {
+		keepFlagOrder(sub)
+	}
 }
 
 // rootArguments refuses arguments, since services are named by a flag, and suggests
@@ -125,7 +135,7 @@ func printUsage(c *cobra.Command, connection *pflag.FlagSet) error {
 		}
 	}
 	own := pflag.NewFlagSet("own", pflag.ContinueOnError)
-	own.SortFlags = false // the order of their declaration: important ones first
+	own.SortFlags = false
 	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		if connection.Lookup(f.Name) != f { // a command may have its own flag of that name
 			own.AddFlag(f)

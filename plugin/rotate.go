@@ -72,7 +72,6 @@ type rotateOptions struct {
 // addFlags adds the flags that a rotation and its plan share.
 func (o *rotateOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.SortFlags = false
 	f.StringSliceVar(&o.services, "service", nil, "Services whose certificates to renew, separated by commas")
 	f.BoolVar(&o.all, "all", false, "All services")
 	o.addNodeFlags(cmd, "Only on these nodes (default: every node)", o.completeNodes(o.connectionFlags))

@@ -41,9 +41,7 @@ not be created.`,
 			return o.runStatus(cmd.Context(), journals, journals && cmd.Flags().Changed("nodes"))
 		},
 	}
-	silenceCobra(cmd)
 	f := cmd.Flags()
-	f.SortFlags = false
 	f.BoolVar(&journals, "nodes", true, "Read the nodes' journals, through read-only pods")
 	f.StringVarP(&o.output, "output", "o", "", printers.FormatUsage)
 	o.addPodFlags(f)

@@ -54,9 +54,7 @@ or a RotationPolicy other than the default, since these cannot be restored.`,
 			return o.Run(cmd.Context())
 		},
 	}
-	silenceCobra(cmd)
 	f := cmd.Flags()
-	f.SortFlags = false
 	f.StringVar(&o.dryRun, "dry-run", string(dryRunNone), `"client" lists what would be removed; "server" also has the API server admit it`)
 	f.Lookup("dry-run").NoOptDefVal = string(dryRunClient)
 	f.BoolVar(&o.keepPolicy, "keep-policy", false, "Keep the RotationPolicy and its definition")

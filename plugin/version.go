@@ -78,9 +78,8 @@ within 5 seconds is no error.`,
 			return hint.AddTo(fmt.Errorf("unknown output format %q", output), "want one of json, yaml")
 		},
 	}
-	silenceCobra(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "", "Output format: json, yaml")
 	cmd.Flags().BoolVar(&client, "client", false, "Show this plugin's version only, without a request to the cluster")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "Output format: json, yaml")
 	completeFlag(cmd, "output", cobra.FixedCompletions([]string{string(printers.JSON), string(printers.YAML)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
