@@ -9,6 +9,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
+const day = 24 * time.Hour
+
 // noon is when all tests take place.
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 

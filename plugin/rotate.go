@@ -28,6 +28,8 @@ const (
 
 var dryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunServer)}
 
+type durationFlag = certs.DurationFlag
+
 // rotateOptions are the flags of a rotation and of plan, and the values that Complete derives
 // from them.
 type rotateOptions struct {

@@ -28,7 +28,7 @@ var errAttention = errors.New("certificates need attention")
 // checkFlags are the flags of "check".
 type checkFlags struct {
 	services []string
-	within   validity
+	within   certs.DurationFlag
 	output   string
 }
 

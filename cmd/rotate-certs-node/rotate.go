@@ -20,7 +20,7 @@ import (
 type byHand struct {
 	services   []string
 	all        bool
-	validity   validity
+	validity   certs.DurationFlag
 	allowShort bool
 	timeout    time.Duration
 	restart    string

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
@@ -136,24 +135,3 @@ func withMessage(text, message string) string {
 	}
 	return text + ": " + message
 }
-
-// validity is a flag that accepts days as well: "90d".
-type validity time.Duration
-
-func (v *validity) Set(s string) error {
-	d, err := certs.ParseDuration(s)
-	if err != nil {
-		return err
-	}
-	*v = validity(d)
-	return nil
-}
-
-func (v *validity) String() string {
-	if *v == 0 {
-		return ""
-	}
-	return certs.FormatDuration(time.Duration(*v))
-}
-
-func (*validity) Type() string { return "duration" }

@@ -64,13 +64,6 @@ func TestRestartOfAUnitAsText(t *testing.T) {
 	}
 }
 
-func TestValidityInDays(t *testing.T) {
-	var v validity
-	if err := v.Set("90d"); err != nil || time.Duration(v) != 90*24*time.Hour || v.String() != "90d" {
-		t.Errorf("%v, %s", err, v.String())
-	}
-}
-
 func TestRollbackAsText(t *testing.T) {
 	w := &recordText{w: io.Discard, rollback: true}
 	for want, rec := range map[string]nodeapi.Record{

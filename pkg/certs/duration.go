@@ -10,6 +10,31 @@ import (
 
 const day = 24 * time.Hour
 
+// DurationFlag is the value of a flag that takes days, "90d" or "1d12h", besides Go's own
+// durations. Zero means that it was not given.
+type DurationFlag time.Duration
+
+// Set parses the value; zero and negative durations are refused.
+func (f *DurationFlag) Set(s string) error {
+	d, err := ParseDuration(s)
+	if err != nil {
+		return err
+	}
+	*f = DurationFlag(d)
+	return nil
+}
+
+// String returns the value as it would be given.
+func (f *DurationFlag) String() string {
+	if *f == 0 {
+		return ""
+	}
+	return FormatDuration(time.Duration(*f))
+}
+
+// Type names the value in the usage text.
+func (*DurationFlag) Type() string { return "duration" }
+
 // ParseDuration reads durations with days, "90d" or "1d12h", and Go's own. Zero and negative
 // ones are refused.
 func ParseDuration(s string) (time.Duration, error) {

@@ -37,3 +37,17 @@ func TestDurationsAreWrittenAsTheyAreRead(t *testing.T) {
 		assert.Equal(t, text, certs.FormatDuration(d))
 	}
 }
+
+func TestDurationFlagRefuses(t *testing.T) {
+	var f certs.DurationFlag
+	require.ErrorContains(t, f.Set("90"), "such as 90d")
+	assert.Zero(t, f, "a refused value leaves the flag as it was")
+}
+
+func TestDurationFlagReadsWhatItPrints(t *testing.T) {
+	for in, want := range map[string]string{"90d": "90d", "36h": "36h", "1m": "1m", "1h30m": "1h30m", "45s": "45s"} {
+		var f certs.DurationFlag
+		require.NoError(t, f.Set(in))
+		assert.Equal(t, want, f.String())
+	}
+}
