@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -12,6 +11,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -53,9 +53,6 @@ short-lived, read-only pods.`,
 	return cmd
 }
 
-// rotationID is the form of an id that nodes accept; it becomes an argument of a pod.
-var rotationID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-
 // runList shows all rotations.
 func (o *reader) runList(ctx context.Context) error {
 	list, err := o.listRotations(ctx)
@@ -96,7 +93,7 @@ func (o *reader) runOne(ctx context.Context, id string) error {
 
 // readRecords reads every record of one rotation.
 func (o *reader) readRecords(ctx context.Context, id string) (v1alpha1.RotationHistory, error) {
-	if !rotationID.MatchString(id) {
+	if !plan.IsRotationID(id) {
 		return v1alpha1.RotationHistory{}, badRotationID(id)
 	}
 	c, chosen, err := o.openCluster(ctx, kube.UseCheck)

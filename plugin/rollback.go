@@ -39,7 +39,7 @@ compromised keys cannot be rolled back, since it has destroyed them.
 			if len(args) != 1 {
 				return hint.AddTo(errors.New("want the id of one rotation"), "%s %s lists them", displayName, historyName)
 			}
-			if !rotationID.MatchString(args[0]) {
+			if !plan.IsRotationID(args[0]) {
 				return badRotationID(args[0])
 			}
 			return nil

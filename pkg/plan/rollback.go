@@ -236,7 +236,7 @@ func (p *Past) addRollback(scope string, nodes []inventory.Node) {
 		return
 	}
 	id, only, restricted := strings.Cut(rest, ";nodes=")
-	if !rotationID().MatchString(id) {
+	if !IsRotationID(id) {
 		return
 	}
 	if restricted {

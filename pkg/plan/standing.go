@@ -120,11 +120,6 @@ var nodeName = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 })
 
-// rotationID matches valid ids of rotations, which a scope may name as well.
-var rotationID = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-})
-
 // withoutRecovery returns a scope without the mark of a recovery, and whether it had it.
 func withoutRecovery(scope string) (rest string, recovery bool) {
 	list, nodes, restricted := strings.Cut(scope, ";nodes=")

@@ -28,7 +28,7 @@ type API interface {
 
 // Rotation is a rotation that is ready to start: [Prepare] returns it, [Rotate] carries it out.
 type Rotation struct {
-	ID      string           // see NewID; that of the unfinished rotation that it continues
+	ID      string           // see plan.NewRotationID; that of the unfinished rotation that it continues
 	Request plan.Request     // with the validity filled in
 	Scanned []inventory.Node // with the control plane's nodes, also where it is about others
 	// Unscanned are the control-plane nodes that are not among them.
@@ -138,7 +138,7 @@ func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o 
 		return Rotation{}, err
 	}
 	r.Notes = clusterAPINotes(all, r.Plan)
-	if r.ID = NewID(); r.Unfinished != nil {
+	if r.ID = plan.NewRotationID(); r.Unfinished != nil {
 		r.ID = r.Unfinished.ID
 	}
 	return r, nil

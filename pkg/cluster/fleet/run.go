@@ -2,8 +2,6 @@ package fleet
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,13 +24,6 @@ const (
 
 // defaultTimeout is how long a component may take to become healthy.
 const defaultTimeout = time.Minute
-
-// NewID returns a new rotation's id: six hex digits, short enough to be read out.
-func NewID() string {
-	var b [3]byte
-	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
-	return hex.EncodeToString(b[:])
-}
 
 // run is one rotation in progress.
 type run struct {

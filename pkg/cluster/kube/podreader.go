@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -37,10 +38,7 @@ func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []pla
 	if len(nodes) == 0 {
 		return nil, nil, nil
 	}
-	id, err := newScanID()
-	if err != nil {
-		return nil, nil, err
-	}
+	id := strings.ToLower(rand.Text())
 	watching := watchPods(ctx, s.Client, s.Pods.podNamespace(), LabelName+"="+appName+","+LabelRotation+"="+id)
 	defer watching.stopWatch()
 

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -171,12 +169,4 @@ func (s *Scanner) removeScanPods(ctx context.Context, pod *corev1.Pod) {
 			return
 		}
 	}
-}
-
-func newScanID() (string, error) {
-	var b [5]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", fmt.Errorf("make a scan id: %w", err)
-	}
-	return hex.EncodeToString(b[:]), nil
 }

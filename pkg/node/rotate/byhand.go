@@ -2,8 +2,6 @@ package rotate
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -39,7 +37,7 @@ var (
 // [ErrManualInterventionRequired]. [ErrLeftOut] means that it is done, except for certificates
 // that cannot be renewed.
 func (e *Engine) RotateByHand(ctx context.Context, req plan.Request) error {
-	s, release, err := e.openSession(ctx, newID())
+	s, release, err := e.openSession(ctx, plan.NewRotationID())
 	if err != nil {
 		return err
 	}
@@ -133,10 +131,4 @@ func asError(answer nodeapi.Record) error {
 		kind = ErrRolledBack
 	}
 	return hint.AddTo(fmt.Errorf("%w: %s", kind, answer.Message), "%s", answer.Hint)
-}
-
-func newID() string {
-	var b [3]byte
-	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
-	return hex.EncodeToString(b[:])
 }

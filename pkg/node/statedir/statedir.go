@@ -22,11 +22,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"sync"
 
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // HostPath is the state directory on every node.
@@ -75,11 +74,6 @@ type Rotation struct {
 	path string
 }
 
-// validID matches IDs that are no path, flag or hidden file.
-var validID = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-})
-
 // ErrBadID means that a rotation's ID has not the form that this program uses.
 var ErrBadID = errors.New("want lower-case letters, digits and dashes, at most 63")
 
@@ -111,7 +105,7 @@ func (d *Dir) KnownRotation(id string) (*Rotation, error) {
 }
 
 func (d *Dir) rotationOf(id string) (*Rotation, error) {
-	if !validID().MatchString(id) {
+	if !plan.IsRotationID(id) {
 		return nil, fmt.Errorf("rotation %q: %w", id, ErrBadID)
 	}
 	return &Rotation{ID: id, path: filepath.Join(d.path, "rotations", id)}, nil
