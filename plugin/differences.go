@@ -65,7 +65,7 @@ func otherLife(t plan.Target) string {
 		return ""
 	}
 	return fmt.Sprintf("the new certificate of %s expires on %s; the old one was valid for %s. Reason: %s.",
-		t.Name, printers.UTCDate(t.NewNotAfter), inDays(time.Duration(t.LifeSeconds)*time.Second), t.LifeReason)
+		t.Name, printers.UTCDate(t.NewNotAfter), printers.ValidityInWords(time.Duration(t.LifeSeconds)*time.Second), t.LifeReason)
 }
 
 // oneKey names the targets of a step that share a key file.
@@ -99,15 +99,6 @@ func signedElsewhere(s plan.Step) []string {
 		out = append(out, fmt.Sprintf(words, strings.Join(names[by], ", "), by))
 	}
 	return out
-}
-
-// inDays is a validity period in whole days, or in hours where it is short.
-func inDays(d time.Duration) string {
-	const day = 24 * time.Hour
-	if d >= 2*day {
-		return printers.CountOf(int(d.Round(day)/day), "day")
-	}
-	return printers.CountOf(int(d.Round(time.Hour)/time.Hour), "hour")
 }
 
 // unitRenewal describes the effects of a renewal by a unit, whose program makes the certificates.

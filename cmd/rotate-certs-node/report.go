@@ -37,7 +37,7 @@ func reportOf(records []nodeapi.Record, req plan.Request, left []plan.LeftOut, e
 	}
 	for _, s := range certs.SortServices(services) {
 		item := v1alpha1.RotationItem{Node: first.Node, Service: s, Result: report.Result}
-		addRecords(&item, records)
+		printers.AddRecords(&item, records)
 		for _, r := range staged {
 			if ownerOf(r) == s {
 				item.Certificates = append(item.Certificates, rotatedCertificate(r, renewed, records))
@@ -86,29 +86,12 @@ func ownerOf(r inventory.Renewal) certs.Service {
 	return certs.Service(service)
 }
 
-// addRecords adds the restarts and evidence of an item's service.
-func addRecords(item *v1alpha1.RotationItem, records []nodeapi.Record) {
-	for _, rec := range records {
-		switch {
-		case rec.Kind == nodeapi.Restarted && rec.Service == item.Service:
-			item.Restarted = true
-			item.UnavailableSeconds += rec.UnavailableSeconds
-		case rec.Kind == nodeapi.Verified && rec.Evidence.Service == item.Service:
-			item.Evidence = append(item.Evidence, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
-		}
-	}
-}
-
 func rotatedCertificate(r inventory.Renewal, renewed []inventory.Renewal, records []nodeapi.Record) v1alpha1.RotatedCertificate {
 	out := printers.RotatedCertificate(r)
 	if !slices.ContainsFunc(renewed, func(n inventory.Renewal) bool { return n.ID == r.ID }) {
 		out.New = nil
 		return out
 	}
-	for _, rec := range records {
-		if rec.Kind == nodeapi.Verified && rec.Evidence.TargetID == r.ID {
-			out.Evidence = append(out.Evidence, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
-		}
-	}
+	out.Evidence = printers.EvidenceFor(r.ID, records)
 	return out
 }

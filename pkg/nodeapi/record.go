@@ -119,6 +119,9 @@ type Evidence struct {
 	Detail   string        `json:"detail"` // "127.0.0.1:2379 serves 3f9a…", "system:kube-scheduler"
 }
 
+// String is the evidence as documents show it, "Method: detail".
+func (e Evidence) String() string { return string(e.Method) + ": " + e.Detail }
+
 // Journal holds the records of one rotation on one node.
 type Journal struct {
 	Node     string   `json:"node"`

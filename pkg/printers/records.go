@@ -39,7 +39,7 @@ func rotationRecord(rec nodeapi.Record) v1alpha1.RotationRecord {
 	}
 	if e := rec.Evidence; e != nil {
 		out.Service = e.Service
-		out.Evidence = string(e.Method) + ": " + e.Detail
+		out.Evidence = e.String()
 	}
 	for _, r := range rec.Renewals {
 		out.Certificates = append(out.Certificates, RotatedCertificate(r))
@@ -49,12 +49,37 @@ func rotationRecord(rec nodeapi.Record) v1alpha1.RotationRecord {
 
 // RotatedCertificate is a renewal as documents show it, without evidence.
 func RotatedCertificate(r inventory.Renewal) v1alpha1.RotatedCertificate {
-	renewed := certificateRef(r.New)
+	renewed := CertificateRef(r.New)
 	name, path, _ := strings.Cut(r.ID, "@")
 	_, name, _ = strings.Cut(name, "/")
-	return v1alpha1.RotatedCertificate{Name: name, Path: path, Old: certificateRef(r.Old), New: &renewed, KeptKey: r.KeptKey}
+	return v1alpha1.RotatedCertificate{Name: name, Path: path, Old: CertificateRef(r.Old), New: &renewed, KeptKey: r.KeptKey}
 }
 
-func certificateRef(f certs.Facts) v1alpha1.CertificateRef {
+// CertificateRef identifies a certificate in documents.
+func CertificateRef(f certs.Facts) v1alpha1.CertificateRef {
 	return v1alpha1.CertificateRef{SerialNumber: f.SerialNumber, FingerprintSHA256: f.FingerprintSHA256, NotAfter: f.NotAfter}
+}
+
+// AddRecords adds the restarts and the evidence of an item's service to the item.
+func AddRecords(item *v1alpha1.RotationItem, records []nodeapi.Record) {
+	for _, rec := range records {
+		switch {
+		case rec.Kind == nodeapi.Restarted && rec.Service == item.Service:
+			item.Restarted = true
+			item.UnavailableSeconds += rec.UnavailableSeconds
+		case rec.Kind == nodeapi.Verified && rec.Evidence.Service == item.Service:
+			item.Evidence = append(item.Evidence, rec.Evidence.String())
+		}
+	}
+}
+
+// EvidenceFor is how a new certificate was verified; id is that of the certificate.
+func EvidenceFor(id string, records []nodeapi.Record) []string {
+	var out []string
+	for _, rec := range records {
+		if rec.Kind == nodeapi.Verified && rec.Evidence.TargetID == id {
+			out = append(out, rec.Evidence.String())
+		}
+	}
+	return out
 }

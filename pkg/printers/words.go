@@ -52,6 +52,19 @@ func ElapsedTime(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
+// ValidityInWords is for how long a certificate is valid: 365 days, 12 hours, 90 minutes. Signers
+// begin some minutes in the past, which does not count.
+func ValidityInWords(d time.Duration) string {
+	switch {
+	case d >= 2*day:
+		return CountOf(int(d.Round(day)/day), "day")
+	case d >= 2*time.Hour:
+		return CountOf(int(d.Round(time.Hour)/time.Hour), "hour")
+	default:
+		return CountOf(int(d.Round(time.Minute)/time.Minute), "minute")
+	}
+}
+
 // PluralOf names several objects of a kind.
 func PluralOf(kind string) string {
 	if stem, is := strings.CutSuffix(kind, "y"); is {

@@ -45,7 +45,7 @@ func (r *run) observeRestarts(ctx context.Context, steps []plan.Step) map[string
 // courtesyTimeout is how long to ask for what a report can do without: shortly, where a node is
 // failed and the operator should read of that soon.
 func (r *run) courtesyTimeout() time.Duration {
-	if r.anyFailed() {
+	if r.anyResult(v1alpha1.Failed) {
 		return 2 * time.Second
 	}
 	return 10 * time.Second

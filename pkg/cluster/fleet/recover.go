@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
@@ -166,50 +164,35 @@ func renewsEtcd(steps []plan.Step) bool {
 // commitAll commits nodes at the same time, where one failure does not end the others; or one after
 // the other, until one fails.
 func (r *run) commitAll(ctx context.Context, steps []plan.Step, oneByOne bool) error {
-	failures := make([]error, len(steps))
-	commit := func(i int) {
-		w := r.workers[steps[i].Node]
+	commit := func(s plan.Step) error {
+		w := r.workers[s.Node]
 		limited, cancel := context.WithTimeout(ctx, w.limit+2*r.Timeout)
 		defer cancel()
-		failures[i] = r.commitOnNode(limited, w)
+		return r.commitOnNode(limited, w)
 	}
-	if oneByOne {
-		for i := range steps {
-			if commit(i); failures[i] != nil {
-				return failures[i]
-			}
+	if !oneByOne {
+		return eachStep(steps, commit)
+	}
+	for _, s := range steps {
+		if err := commit(s); err != nil {
+			return err
 		}
-		return nil
 	}
-	var g errgroup.Group
-	for i := range steps {
-		g.Go(func() error {
-			commit(i)
-			return nil
-		})
-	}
-	_ = g.Wait() // see failures
-	return worstFailure(failures)
+	return nil
 }
 
 // awaitKubelets waits until the kubelets that were restarted report to the API server.
 func (r *run) awaitKubelets(ctx context.Context, steps []plan.Step, began time.Time) error {
-	failures := make([]error, len(steps))
-	var g errgroup.Group
-	for i, s := range steps {
+	return eachStep(steps, func(s plan.Step) error {
 		w := r.workers[s.Node]
-		g.Go(func() error {
-			if restartsService(s, certs.Kubelet) {
-				failures[i] = r.awaitKubelet(ctx, w, began)
+		if restartsService(s, certs.Kubelet) {
+			if err := r.awaitKubelet(ctx, w, began); err != nil {
+				return err
 			}
-			if failures[i] == nil {
-				r.showProgress(Progress{Node: s.Node, Phase: PhaseVerified, Done: true, Took: r.Now().Sub(began), Text: r.summaryOf(w)})
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // see failures
-	return worstFailure(failures)
+		}
+		r.showProgress(Progress{Node: s.Node, Phase: PhaseVerified, Done: true, Took: r.Now().Sub(began), Text: r.summaryOf(w)})
+		return nil
+	})
 }
 
 // etcdCopies says where the data of etcd was copied to, or why it was not.

@@ -24,7 +24,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 	if err != nil {
 		report.Result = v1alpha1.Failed
 		report.Message = hint.TextOf(err)
-		if !errors.Is(err, ErrManualInterventionRequired) && r.anyRolledBack() {
+		if !errors.Is(err, ErrManualInterventionRequired) && r.anyResult(v1alpha1.RolledBack) {
 			report.Result = v1alpha1.RolledBack
 		}
 	}
@@ -33,13 +33,10 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 			report.Items = append(report.Items, r.itemOf(s, service))
 		}
 	}
-	for _, x := range r.Plan.NotInspected {
-		report.NotInspected = append(report.NotInspected, v1alpha1.NotInspected{
-			Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
-	}
+	report.NotInspected = printers.ExcludedItems(r.Plan.NotInspected)
 	report.LeftOut = LeftOut(r.Plan)
 	report.Collateral = append(report.Collateral, r.listCollateral(ctx)...)
-	report.Notes = slices.Concat(r.notes, r.etcdCopies(), r.shorterLives(), r.keptKeys())
+	report.Notes = slices.Concat(r.notes, r.etcdCopies(), r.lifetimeNotes())
 	for _, f := range r.overridden {
 		report.Overridden = append(report.Overridden, f.Text)
 	}
@@ -47,18 +44,8 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 	return report
 }
 
-func (r *run) anyRolledBack() bool {
-	for _, o := range r.outcomes {
-		if o.result == v1alpha1.RolledBack {
-			return true
-		}
-	}
-	return false
-}
-
 func (r *run) itemOf(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 	item := v1alpha1.RotationItem{Node: s.Node, Service: service.Service}
-	w := r.seen[s.Node]
 	o := r.outcomes[s.Node]
 	switch {
 	case service.NoCertificate:
@@ -76,8 +63,15 @@ func (r *run) itemOf(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 		item.Reason = "not reached"
 	}
 	fresh := map[string]inventory.Renewal{}
-	if w != nil {
-		r.addWork(&item, w, fresh)
+	var records []nodeapi.Record // nil: an earlier run of the rotation has them, and the node's journal keeps them
+	if w := r.seen[s.Node]; w != nil {
+		records = w.records
+		printers.AddRecords(&item, records)
+		for _, rec := range w.recordsOf(nodeapi.Committed) {
+			for _, renewal := range rec.Renewals {
+				fresh[renewal.ID] = renewal
+			}
+		}
 	}
 	for id, renewal := range r.Unfinished.RenewedOn(s.Node) {
 		if _, again := fresh[id]; !again {
@@ -91,50 +85,18 @@ func (r *run) itemOf(s plan.Step, service plan.Service) v1alpha1.RotationItem {
 		if _, again := fresh[c.ID()]; (service.Because != "" || s.RollbackOf != "") && !again && targetOf(s, c.ID()).ID == "" {
 			continue // not in the scope, and no part of this
 		}
-		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: certificateRef(c.Facts)}
+		entry := v1alpha1.RotatedCertificate{Name: c.Name, Path: c.Store.Cert, Old: printers.CertificateRef(c.Facts)}
 		if renewal, ok := fresh[c.ID()]; ok {
-			renewed := certificateRef(renewal.New)
-			entry.Old = certificateRef(renewal.Old)
+			renewed := printers.CertificateRef(renewal.New)
+			entry.Old = printers.CertificateRef(renewal.Old)
 			entry.New = &renewed
-			entry.Evidence = w.evidenceFor(c.ID())
+			entry.Evidence = printers.EvidenceFor(c.ID(), records)
 			entry.KeptKey = renewal.KeptKey
 			entry.SignedBy = renewal.SignedBy
 		}
 		item.Certificates = append(item.Certificates, entry)
 	}
 	return item
-}
-
-// addWork adds what the node's records say of this item's service.
-func (r *run) addWork(item *v1alpha1.RotationItem, w *worker, fresh map[string]inventory.Renewal) {
-	for _, rec := range w.records {
-		switch {
-		case rec.Kind == nodeapi.Restarted && rec.Service == item.Service:
-			item.Restarted = true
-			item.UnavailableSeconds += rec.UnavailableSeconds
-		case rec.Kind == nodeapi.Verified && rec.Evidence.Service == item.Service:
-			item.Evidence = append(item.Evidence, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
-		case rec.Kind == nodeapi.Committed:
-			for _, renewal := range rec.Renewals {
-				fresh[renewal.ID] = renewal
-			}
-		}
-	}
-}
-
-// evidenceFor is what was seen of one certificate. A nil worker has seen nothing: an
-// earlier run of the rotation has, and the node's journal keeps it.
-func (w *worker) evidenceFor(target string) []string {
-	if w == nil {
-		return nil
-	}
-	var out []string
-	for _, rec := range w.recordsOf(nodeapi.Verified) {
-		if rec.Evidence.TargetID == target {
-			out = append(out, string(rec.Evidence.Method)+": "+rec.Evidence.Detail)
-		}
-	}
-	return out
 }
 
 func (r *run) certificatesOf(node string, s certs.Service) []inventory.Certificate {
@@ -161,6 +123,3 @@ func (r *run) leftOut(node string, c inventory.Certificate) bool {
 	})
 }
 
-func certificateRef(f certs.Facts) v1alpha1.CertificateRef {
-	return v1alpha1.CertificateRef{SerialNumber: f.SerialNumber, FingerprintSHA256: f.FingerprintSHA256, NotAfter: f.NotAfter}
-}

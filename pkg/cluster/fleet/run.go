@@ -107,18 +107,18 @@ func (r *run) rotate(ctx context.Context, controlPlane func(context.Context) err
 // was undone is another matter: nodes are worked on to their end whatever becomes of ctx.
 func (r *run) asInterruption(ctx context.Context, err error) error {
 	stop := interruption(ctx)
-	if stop == nil || err == nil || errors.Is(err, ErrInterrupted) || r.anyUnverified() {
+	if stop == nil || err == nil || errors.Is(err, ErrInterrupted) || r.anyResult(v1alpha1.Failed, v1alpha1.RolledBack) {
 		return err
 	}
 	return r.interruptedError(stop)
 }
 
-// anyUnverified says whether a node's part came to an end other than success.
-func (r *run) anyUnverified() bool {
+// anyResult says whether a node's part ended with one of these results.
+func (r *run) anyResult(results ...v1alpha1.Result) bool {
 	r.Lock()
 	defer r.Unlock()
 	for _, o := range r.outcomes {
-		if o.result == v1alpha1.Failed || o.result == v1alpha1.RolledBack {
+		if slices.Contains(results, o.result) {
 			return true
 		}
 	}
@@ -159,22 +159,10 @@ func (r *run) whileLocked(ctx context.Context, f func() error) error {
 // that reports; shorter where a node has failed, for its kubelet may have no API server
 // to report to, and there is something to tell.
 func (r *run) closePatience() time.Duration {
-	if r.anyFailed() {
+	if r.anyResult(v1alpha1.Failed) {
 		return closeFailed
 	}
 	return closeTimeout
-}
-
-// anyFailed says whether a node is neither renewed nor as it was.
-func (r *run) anyFailed() bool {
-	r.Lock()
-	defer r.Unlock()
-	for _, o := range r.outcomes {
-		if o.result == v1alpha1.Failed {
-			return true
-		}
-	}
-	return false
 }
 
 // removeOrphans ends the pods that a killed run left behind. They finish or undo what

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -146,15 +147,17 @@ func (r *run) rotateWave(ctx context.Context, steps []plan.Step) error {
 	if err := r.confirmLock(ctx, nodeNames(steps), "committed"); err != nil {
 		return err
 	}
-	failures := make([]error, len(steps)) // one failure must not end the others
-	var g errgroup.Group
+	return eachStep(steps, func(s plan.Step) error { return r.commitNode(ctx, s.Node) })
+}
+
+// eachStep does some steps at the same time, where one failure does not end the others.
+func eachStep(steps []plan.Step, do func(plan.Step) error) error {
+	failures := make([]error, len(steps))
+	var g sync.WaitGroup
 	for i, s := range steps {
-		g.Go(func() error {
-			failures[i] = r.commitNode(ctx, s.Node)
-			return nil
-		})
+		g.Go(func() { failures[i] = do(s) })
 	}
-	_ = g.Wait() // see failures
+	g.Wait()
 	return worstFailure(failures)
 }
 
