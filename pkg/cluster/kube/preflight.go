@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
+	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -95,47 +95,61 @@ func (e *MissingPermissionsError) Hint() string { return hintRBAC }
 // CheckPermissions checks all permissions that a use needs, with node pods in that namespace.
 // A [*MissingPermissionsError] names all that are missing. Optional ones are not checked.
 func CheckPermissions(ctx context.Context, client kubernetes.Interface, use Use, namespace string) error {
-	type question struct {
-		permission
-		verb string
-		no   bool
-		err  error
-	}
-	var questions []*question
+	var wanted []Access
 	for _, p := range permissionsOf(use, namespace) {
-		if p.optional {
-			continue
-		}
 		for _, verb := range p.verbs {
-			questions = append(questions, &question{permission: p, verb: verb})
+			if !p.optional {
+				wanted = append(wanted, Access{Text: p.describeVerb(verb), ResourceAttributes: authorizationv1.ResourceAttributes{
+					Namespace: p.namespace, Verb: verb, Group: p.group, Resource: p.resource, Subresource: p.subresource, Name: p.name,
+				}})
+			}
 		}
 	}
-	var all sync.WaitGroup
-	for _, q := range questions {
-		all.Go(func() {
-			review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-				Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-					Namespace: q.namespace, Verb: q.verb, Group: q.group, Resource: q.resource, Subresource: q.subresource, Name: q.name,
-				}},
-			}, metav1.CreateOptions{})
-			q.err = err
-			q.no = err == nil && !review.Status.Allowed
+	return CheckAccess(ctx, client, use, wanted)
+}
+
+// Access is one verb on a kind of resource.
+type Access struct {
+	authorizationv1.ResourceAttributes
+	Text string // as it is printed where it is missing
+}
+
+// CheckAccess checks permissions, all at the same time. A [*MissingPermissionsError] names all that
+// are missing.
+func CheckAccess(ctx context.Context, client kubernetes.Interface, use Use, wanted []Access) error {
+	allowed := make([]bool, len(wanted))
+	var all errgroup.Group
+	for i, a := range wanted {
+		all.Go(func() (err error) {
+			allowed[i], err = IsAllowed(ctx, client, a.ResourceAttributes)
+			return err
 		})
 	}
-	all.Wait()
+	if err := all.Wait(); err != nil {
+		return err
+	}
 	missing := &MissingPermissionsError{Use: use}
-	for _, q := range questions {
-		if q.err != nil {
-			return fmt.Errorf("check permissions: %w", q.err)
-		}
-		if q.no {
-			missing.Missing = append(missing.Missing, q.describeVerb(q.verb))
+	for i, a := range wanted {
+		if !allowed[i] {
+			missing.Missing = append(missing.Missing, a.Text)
 		}
 	}
-	if len(missing.Missing) > 0 {
-		return missing
+	if len(missing.Missing) == 0 {
+		return nil
 	}
-	return nil
+	missing.Missing = slices.Compact(missing.Missing)
+	return missing
+}
+
+// IsAllowed reports whether the user has a permission.
+func IsAllowed(ctx context.Context, client kubernetes.Interface, a authorizationv1.ResourceAttributes) (bool, error) {
+	review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &a},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return false, fmt.Errorf("check permissions: %w", err)
+	}
+	return review.Status.Allowed, nil
 }
 
 // describeVerb is a permission as printed.

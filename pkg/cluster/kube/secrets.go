@@ -62,7 +62,7 @@ func FindInSecrets(ctx context.Context, client kubernetes.Interface, fingerprint
 			break
 		}
 	}
-	switch allowed, err := mayList(ctx, client, "configmaps"); {
+	switch allowed, err := IsAllowed(ctx, client, authorizationv1.ResourceAttributes{Verb: "list", Resource: "configmaps"}); {
 	case err != nil:
 		return Copies{}, err
 	case !allowed:
@@ -141,24 +141,8 @@ func certificatesIn(value []byte) []*x509.Certificate {
 }
 
 func mayListSecrets(ctx context.Context, client kubernetes.Interface) error {
-	list := permission{resource: "secrets", why: "find copies of certificates; not needed without --find-secrets"}
-	allowed, err := mayList(ctx, client, list.resource)
-	switch {
-	case err != nil:
-		return err
-	case !allowed:
-		return &MissingPermissionsError{Use: "--find-secrets", Missing: []string{list.describeVerb("list")}}
-	}
-	return nil
-}
-
-// mayList reports whether objects may be listed in all namespaces.
-func mayList(ctx context.Context, client kubernetes.Interface, resource string) (bool, error) {
-	review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Resource: resource}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return false, fmt.Errorf("check permissions: %w", err)
-	}
-	return review.Status.Allowed, nil
+	return CheckAccess(ctx, client, "--find-secrets", []Access{{
+		ResourceAttributes: authorizationv1.ResourceAttributes{Verb: "list", Resource: "secrets"},
+		Text:               "list secrets (find copies of certificates; not needed without --find-secrets)",
+	}})
 }
