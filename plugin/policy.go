@@ -238,11 +238,12 @@ func renewalNode(n *inventory.Node, all []kubenode.Node) renewal.Node {
 	}
 	for _, c := range n.Certificates {
 		obstacle := plan.ObstacleTo(n, c)
-		out.Certificates = append(out.Certificates, renewal.Certificate{
-			NotRenewable: obstacle.Reason, MaxRestart: obstacle.MaxRestart, KeptKey: plan.KeptKey(n, c), Authority: neededAuthority(n, c),
-			Service: c.Service, Name: c.Name, Path: c.Store.Cert, User: c.Store.User, Subject: c.Subject, Issuer: c.Facts.Issuer,
-			Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore, NotAfter: c.NotAfter, SelfManaged: c.SelfManaged,
-		})
+		known := renewal.CertificateOf(c)
+		known.NotRenewable = obstacle.Reason
+		known.MaxRestart = obstacle.MaxRestart
+		known.KeptKey = plan.KeptKey(n, c)
+		known.Authority = neededAuthority(n, c)
+		out.Certificates = append(out.Certificates, known)
 	}
 	for _, a := range n.Authorities {
 		if a.Renewed {

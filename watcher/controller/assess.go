@@ -37,7 +37,7 @@ func (d *Decider) assessNodes(now time.Time) time.Time {
 		}
 		a := renewal.Assess(now, d.assessedBy, n)
 		d.assessed[name] = a
-		d.publishAt = earlierOf(d.publishAt, d.publishNotices(now, a.Notices))
+		d.publishAt = renewal.EarlierOf(d.publishAt, d.publishNotices(now, a.Notices))
 	}
 	var next time.Time
 	republish := !d.publishAt.IsZero() && !d.publishAt.After(now)
@@ -46,16 +46,16 @@ func (d *Decider) assessNodes(now time.Time) time.Time {
 	}
 	notices := 0
 	for _, a := range d.assessed {
-		next = earlierOf(next, a.Next)
+		next = renewal.EarlierOf(next, a.Next)
 		if republish {
-			d.publishAt = earlierOf(d.publishAt, d.publishNotices(now, a.Notices))
+			d.publishAt = renewal.EarlierOf(d.publishAt, d.publishNotices(now, a.Notices))
 		}
 		notices += len(a.Notices)
 	}
 	if len(d.published) > 2*notices+maxStalePublished {
 		d.forgetPublished()
 	}
-	return earlierOf(next, d.publishAt)
+	return renewal.EarlierOf(next, d.publishAt)
 }
 
 func (d *Decider) dueAssessments() []renewal.Assessment {
@@ -101,23 +101,23 @@ func (d *Decider) publishNotices(now time.Time, notices []renewal.Notice) time.T
 	for _, n := range notices {
 		at, before := d.published[n.ID()]
 		if before && now.Sub(at) < republishAfter {
-			next = earlierOf(next, at.Add(republishAfter))
+			next = renewal.EarlierOf(next, at.Add(republishAfter))
 			continue
 		}
 		if !before && d.atEventLimit(n.Node, now) {
-			next = earlierOf(next, d.countedSince.Add(republishAfter))
+			next = renewal.EarlierOf(next, d.countedSince.Add(republishAfter))
 			continue
 		}
 		data, reason, text := noticeData(n)
 		if _, err := d.Events.Publish(data); err != nil {
-			next = earlierOf(next, now.Add(requestInterval))
+			next = renewal.EarlierOf(next, now.Add(requestInterval))
 			continue
 		}
 		d.published[n.ID()] = now
 		if !before {
 			d.newEvents[n.Node]++
 		}
-		next = earlierOf(next, now.Add(republishAfter))
+		next = renewal.EarlierOf(next, now.Add(republishAfter))
 		if before {
 			continue
 		}

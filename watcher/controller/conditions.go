@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -154,7 +153,7 @@ func (c *Conditions) writeAll(ctx context.Context) error {
 			continue
 		}
 		switch err := ignoreNotFound(c.patchReport(ctx, node, s)); {
-		case isRefused(err) && refusals < maxRefusals:
+		case permanentlyRefused(err) && refusals < maxRefusals:
 			refusals++
 			refused = cmp.Or(refused, fmt.Errorf("report of node %q: %w", node, err)) // other reports may accept theirs
 			continue
@@ -171,11 +170,6 @@ func (c *Conditions) writeAll(ctx context.Context) error {
 
 // maxRefusals ends a pass: after so many refused writes, all others would be refused.
 const maxRefusals = 20
-
-// isRefused is true if the API server, or one of its webhooks, rejects this very write.
-func isRefused(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
-}
 
 // readWritten reads the conditions that a previous leader has written.
 func (c *Conditions) readWritten(ctx context.Context) (map[string]standing, error) {

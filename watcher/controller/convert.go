@@ -22,10 +22,7 @@ var labels = map[string]string{
 // Event.
 func noticeData(n renewal.Notice) (data event.Data, reason, text string) {
 	expiry := n.NotAfter.UTC().Format(time.RFC3339)
-	c := event.Certificate{
-		Node: n.Node, Service: n.Service, Name: n.Name, Path: n.Path, Subject: n.Subject, Issuer: n.Issuer,
-		SerialNumber: n.Serial, FingerprintSHA256: n.Fingerprint, NotAfter: n.NotAfter,
-	}
+	c := eventCertificate(n.Node, &n.Certificate)
 	more := ""
 	if n.NotRenewable != "" {
 		more = "; " + n.NotRenewable

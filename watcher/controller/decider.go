@@ -178,7 +178,7 @@ func (d *Decider) decideOnce(ctx context.Context) (time.Time, error) {
 		return next, err
 	}
 	if failed {
-		next = earlierOf(next, now.Add(retryAfter))
+		next = renewal.EarlierOf(next, now.Add(retryAfter))
 	}
 	decision := renewal.Decide(renewal.Input{
 		Now: now, Policy: d.assessedBy, Assessments: d.dueAssessments(), Node: d.lookupNode, CompromisedCertificates: compromised, History: history, Requested: d.requested,
@@ -191,9 +191,9 @@ func (d *Decider) decideOnce(ctx context.Context) (time.Time, error) {
 		d.Decided(decision)
 	}
 	if at := d.requestRotations(ctx, now, decision.Start); !at.IsZero() {
-		next = earlierOf(next, at)
+		next = renewal.EarlierOf(next, at)
 	}
-	return earlierOf(next, decision.Next), nil
+	return renewal.EarlierOf(next, decision.Next), nil
 }
 
 // pendingRequest is a rotation that was requested and whose object does not exist yet.
@@ -246,7 +246,7 @@ func (d *Decider) requestRotations(ctx context.Context, now time.Time, start []r
 			pending.last = now
 		}
 		current[r.Name] = pending
-		next = earlierOf(next, pending.last.Add(requestInterval))
+		next = renewal.EarlierOf(next, pending.last.Add(requestInterval))
 	}
 	d.pending = current
 	return next
@@ -263,12 +263,4 @@ func (d *Decider) listHistory(ctx context.Context) ([]renewal.Past, error) {
 		out = append(out, pastOf(&list.Items[i]))
 	}
 	return out, nil
-}
-
-// earlierOf returns the earlier of two times; zero means never.
-func earlierOf(a, b time.Time) time.Time {
-	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
-		return b
-	}
-	return a
 }

@@ -55,7 +55,7 @@ func TestReportedUnrenewableCertificateIsLeftOut(t *testing.T) {
 // TestNoticeNamesUnrenewableCertificate in its event's message.
 func TestNoticeNamesUnrenewableCertificate(t *testing.T) {
 	for _, kind := range []renewal.NoticeKind{renewal.CertificateExpired, renewal.CertificateExpiring} {
-		_, _, text := noticeData(renewal.Notice{Kind: kind, Name: "apiserver", Service: "kube-apiserver", NotRenewable: "it cannot be renewed here: no issuer"})
+		_, _, text := noticeData(renewal.Notice{Kind: kind, Certificate: renewal.Certificate{Name: "apiserver", Service: "kube-apiserver", NotRenewable: "it cannot be renewed here: no issuer"}})
 		assert.Contains(t, text, "; it cannot be renewed here: no issuer")
 	}
 }

@@ -57,10 +57,7 @@ func residualNotes(c *v1alpha1.CertificateRotation, nodes []inventory.Node, repo
 	for _, n := range nodes {
 		for _, found := range n.Certificates {
 			if replaced[found.FingerprintSHA256] {
-				old = append(old, renewal.Compromised{Node: n.Name, Certificate: renewal.Certificate{
-					Service: found.Service, Name: found.Name, Path: found.Store.Cert, User: found.Store.User, Subject: found.Subject,
-					Issuer: found.Facts.Issuer, Fingerprint: found.FingerprintSHA256, NotBefore: found.NotBefore, NotAfter: found.NotAfter, SelfManaged: found.SelfManaged,
-				}})
+				old = append(old, renewal.Compromised{Node: n.Name, Certificate: renewal.CertificateOf(found)})
 			}
 		}
 	}

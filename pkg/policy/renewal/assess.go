@@ -54,7 +54,7 @@ func Assess(now time.Time, p *Policy, n *Node) Assessment {
 	// wake records a moment at which time alone changes the result.
 	wake := func(at time.Time) {
 		if at.After(now) {
-			a.Next = earlierOf(a.Next, at)
+			a.Next = EarlierOf(a.Next, at)
 		}
 	}
 	for i := range n.Certificates {
@@ -100,20 +100,18 @@ func Assess(now time.Time, p *Policy, n *Node) Assessment {
 		wake(near)
 		if !now.Before(near) {
 			a.Notices = append(a.Notices, Notice{
-				Kind: AuthorityExpiring, Node: n.Name, Name: ca.Name, Path: ca.Path, Subject: ca.Subject, Serial: ca.Serial,
-				Fingerprint: ca.Fingerprint, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-			})
+				Kind: AuthorityExpiring, Node: n.Name, Certificate: Certificate{
+					Name: ca.Name, Path: ca.Path, Subject: ca.Subject, Serial: ca.Serial, Fingerprint: ca.Fingerprint, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
+				}})
 		}
 	}
 	return a
 }
 
 func certificateNotice(kind NoticeKind, n *Node, c *Certificate, r *Rule) Notice {
-	return Notice{
-		Kind: kind, Node: n.Name, Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, Subject: c.Subject, Issuer: c.Issuer, Serial: c.Serial,
-		Fingerprint: c.Fingerprint, NotBefore: c.NotBefore, NotAfter: c.NotAfter, Rule: r.Name,
-		NotRenewable: c.unrenewableReason(r.Renewal),
-	}
+	notice := Notice{Kind: kind, Node: n.Name, Certificate: *c, Rule: r.Name}
+	notice.NotRenewable = c.unrenewableReason(r.Renewal)
+	return notice
 }
 
 // assessItem assesses one certificate as far as it depends on its node alone.

@@ -126,7 +126,7 @@ func (d *decider) lookupNode(name string) *Node {
 
 func (d *decider) addWaiting(ref Ref, compromised bool, why Reason, text string, until time.Time) {
 	if until.After(d.Now) {
-		d.next = earlierOf(d.next, until)
+		d.next = EarlierOf(d.next, until)
 	}
 	key := fmt.Sprint(why, text, until.Unix(), compromised)
 	w := d.waiting[key]

@@ -89,7 +89,7 @@ func (d *decider) groupShares(items []Item, compromised bool) []*share {
 		before := d.attempts.failuresOf(item.Ref, compromised)
 		s.failedBefore = s.failedBefore || before.failures+before.refusals > 0
 		s.separate = s.separate || before.separate
-		s.earliest = earlierOf(s.earliest, item.NotAfter)
+		s.earliest = EarlierOf(s.earliest, item.NotAfter)
 		s.items = append(s.items, item)
 	}
 	for _, s := range out {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -48,6 +49,14 @@ type Certificate struct {
 	Authority string
 	// KeptKey is why a renewal keeps its key; empty: it gets a new one.
 	KeptKey string
+}
+
+// CertificateOf is a certificate of an inventory, without what its node says of its renewal.
+func CertificateOf(c inventory.Certificate) Certificate {
+	return Certificate{
+		Service: c.Service, Name: c.Name, Path: c.Store.Cert, User: c.Store.User, Subject: c.Subject, Issuer: c.Facts.Issuer,
+		Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore, NotAfter: c.NotAfter, SelfManaged: c.SelfManaged,
+	}
 }
 
 func (c *Certificate) lifeSpan() time.Duration { return c.NotAfter.Sub(c.NotBefore) }

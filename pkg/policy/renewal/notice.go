@@ -1,11 +1,6 @@
 package renewal
 
-import (
-	"strings"
-	"time"
-
-	"github.com/rotate-certs/rotate-certs/pkg/certs"
-)
+import "strings"
 
 // NoticeKind is the kind of a notice.
 type NoticeKind string
@@ -19,21 +14,12 @@ const (
 
 // Notice is a fact that is published once.
 type Notice struct {
-	Kind        NoticeKind
-	Node        string // a CA is published once for all its nodes
-	Service     certs.Service
-	Name        string
-	Path        string
-	User        string
-	Subject     string
-	Issuer      string
-	Serial      string
-	Fingerprint string
-	NotBefore   time.Time
-	NotAfter    time.Time
-	// NotRenewable is why no rotation under its rule renews it; empty: one does.
-	NotRenewable string
-	Rule         string // with the threshold; empty for a CA
+	Kind NoticeKind
+	Node string // a CA is published once for all its nodes
+	// Certificate is the certificate or the CA. Its NotRenewable is why no rotation under its rule
+	// renews it; empty: one does.
+	Certificate
+	Rule string // with the threshold; empty for a CA
 }
 
 // ID identifies the fact.

@@ -48,14 +48,14 @@ func firstOpening(windows []Window, now time.Time) time.Time {
 	var first time.Time
 	for _, w := range windows {
 		if _, at := w.OpenAt(now); !at.IsZero() {
-			first = earlierOf(first, at)
+			first = EarlierOf(first, at)
 		}
 	}
 	return first
 }
 
-// earlierOf returns the earlier of two times; the zero time means never.
-func earlierOf(a, b time.Time) time.Time {
+// EarlierOf returns the earlier of two times; the zero time means never.
+func EarlierOf(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
@@ -88,9 +88,9 @@ func (p *Policy) earliestStart(r *Rule, c *Certificate, from time.Time) (time.Ti
 	switch {
 	case r.Override.IsZero():
 	case why == ReasonFreeze && p.Freeze.Override:
-		at = earlierOf(at, laterOf(urgent, from))
+		at = EarlierOf(at, laterOf(urgent, from))
 	case !frozenForever:
-		at = earlierOf(at, laterOf(urgent, thawed))
+		at = EarlierOf(at, laterOf(urgent, thawed))
 	}
 	return at, why
 }
