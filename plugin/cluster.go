@@ -41,7 +41,7 @@ type api interface {
 // journals reads the journals of one rotation. Nodes that could not be read are returned as
 // exclusions.
 type journals interface {
-	Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.Exclusion, error)
+	Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.NotInspected, error)
 }
 
 // connectCluster makes the real cluster; it sends no request yet.

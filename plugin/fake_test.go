@@ -31,7 +31,7 @@ type fake struct {
 	sync.Mutex
 	nodes       []kubenode.Node
 	scanned     []inventory.Node
-	missing     []plan.Exclusion
+	missing     []plan.NotInspected
 	unhealthy   string // node whose API server is not ready
 	denied      error
 	down        error                   // of every question
@@ -161,7 +161,7 @@ func (f *fake) SecretCopies(_ context.Context, fingerprints []string) (kube.Copi
 	return out, f.down
 }
 
-func (f *fake) Journals(_ context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.Exclusion, error) {
+func (f *fake) Journals(_ context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.NotInspected, error) {
 	f.note("journals of %s on %s", rotation, strings.Join(nodes, ","))
 	var out []nodeapi.Journal
 	for _, n := range nodes {
@@ -174,7 +174,7 @@ func (f *fake) Journals(_ context.Context, nodes []string, rotation string) ([]n
 	return out, f.missing, nil
 }
 
-func (f *fake) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
+func (f *fake) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.NotInspected, error) {
 	f.note("scan %s", strings.Join(nodes, ","))
 	if f.onScan != nil {
 		f.onScan()
@@ -183,7 +183,7 @@ func (f *fake) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []pl
 	}
 	var out []inventory.Node
 	for _, n := range f.scanned {
-		if slices.Contains(nodes, n.Name) && !slices.ContainsFunc(f.missing, func(x plan.Exclusion) bool { return x.Node == n.Name }) {
+		if slices.Contains(nodes, n.Name) && !slices.ContainsFunc(f.missing, func(x plan.NotInspected) bool { return x.Node == n.Name }) {
 			out = append(out, n)
 		}
 	}

@@ -141,7 +141,7 @@ func TestTakeOverReachesTheLock(t *testing.T) {
 
 func failing(node string) func(*fake) {
 	return func(f *fake) {
-		f.missing = []plan.Exclusion{{Node: node, NotInspected: inventory.NotInspected{Reason: "ImagePullBackOff: not found"}}}
+		f.missing = []plan.NotInspected{{Node: node, Reason: "ImagePullBackOff: not found"}}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -67,7 +66,7 @@ func TestNotReadyControlPlaneNodeIsAFinding(t *testing.T) {
 func TestNothingToDoNamesNodesThatWereNotInspected(t *testing.T) {
 	f := healthy()
 	for _, node := range []string{"cp1", "cp2", "cp3"} {
-		f.missing = append(f.missing, plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: "its pod was evicted"}})
+		f.missing = append(f.missing, plan.NotInspected{Node: node, Reason: "its pod was evicted"})
 	}
 	_, _, stderr := f.run(t, "--service", "kube-scheduler")
 	assert.Contains(t, stderr, "nothing to do")

@@ -114,6 +114,6 @@ func (o *reader) readRecords(ctx context.Context, id string) (v1alpha1.RotationH
 		return v1alpha1.RotationHistory{}, hint.AddTo(fmt.Errorf("no journal has rotation %q%s", id, unread), "%s %s lists them", o.connectionFlags.commandLine(), historyName)
 	}
 	out := printers.NewHistory(id, logs, o.connectionFlags.commandLine(), len(o.nodes) > 0, o.now())
-	out.NotInspected = printers.ExcludedItems(missing)
+	out.NotInspected = append(out.NotInspected, missing...)
 	return out, nil
 }

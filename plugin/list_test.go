@@ -21,7 +21,7 @@ import (
 )
 
 // troubled is a cluster that has everything that check can report.
-func troubled() ([]inventory.Node, []plan.Exclusion) {
+func troubled() ([]inventory.Node, []plan.NotInspected) {
 	cp1, cp2, w1 := controlPlane("cp1"), controlPlane("cp2"), worker("w1")
 	soon := leaf(certs.Etcd, "etcd-peer", "etcd-ca", 7*day)
 	cp1.Certificates[0] = serving(soon, "10.0.0.1:2380", soon.FingerprintSHA256, 7*day)
@@ -39,9 +39,9 @@ func troubled() ([]inventory.Node, []plan.Exclusion) {
 	cp1.Unused = []inventory.UnusedCertificate{{Kind: inventory.UnusedBackup, Path: "/etc/kubernetes/admin.conf.old", User: "kubernetes-admin",
 		Facts: certs.Facts{NotAfter: noon.Add(3 * day)}, Reason: "its name is that of a backup of admin.conf"}}
 	w1.NotInspected = []inventory.NotInspected{{Service: certs.KubeProxy, Path: "/etc/kube-proxy.conf", Reason: "permission denied"}}
-	return []inventory.Node{w1, cp2, cp1}, []plan.Exclusion{
-		{Node: "w7", NotInspected: inventory.NotInspected{Reason: "NotReady for 14m"}},
-		{Node: "win1", NotInspected: inventory.NotInspected{Reason: "windows/amd64 has no node program", Informational: true}},
+	return []inventory.Node{w1, cp2, cp1}, []plan.NotInspected{
+		{Node: "w7", Reason: "NotReady for 14m"},
+		{Node: "win1", Reason: "windows/amd64 has no node program", Informational: true},
 	}
 }
 
@@ -189,7 +189,7 @@ func TestServicesNarrowTheListAndItsAuthorities(t *testing.T) {
 
 func TestMissingControlPlaneIsExplained(t *testing.T) {
 	nodes := []inventory.Node{worker("w1")}
-	reasons := func(o printers.ListOptions, missing ...plan.Exclusion) (out []string) {
+	reasons := func(o printers.ListOptions, missing ...plan.NotInspected) (out []string) {
 		o.Now = noon
 		for _, x := range printers.ListCertificates(nodes, missing, o).NotInspected {
 			out = append(out, x.Reason)
@@ -200,7 +200,7 @@ func TestMissingControlPlaneIsExplained(t *testing.T) {
 	assert.Contains(t, reasons(printers.ListOptions{Whole: true})[0], "managed elsewhere")
 	assert.Empty(t, reasons(printers.ListOptions{}), "not when only some nodes were requested")
 	assert.Empty(t, reasons(printers.ListOptions{Whole: true, Services: []certs.Service{certs.Kubelet}}), "not when only kubelets were requested")
-	assert.Equal(t, []string{"NotReady"}, reasons(printers.ListOptions{Whole: true}, plan.Exclusion{Node: "cp1", NotInspected: inventory.NotInspected{Reason: "NotReady"}}),
+	assert.Equal(t, []string{"NotReady"}, reasons(printers.ListOptions{Whole: true}, plan.NotInspected{Node: "cp1", Reason: "NotReady"}),
 		"it may be on the NotReady node")
 }
 

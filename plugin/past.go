@@ -73,11 +73,11 @@ func (o *reader) recordedRotations(ctx context.Context, c *cluster, chosen fleet
 	for _, n := range nodes {
 		for _, x := range n.NotInspected {
 			if strings.HasPrefix(x.Reason, inventory.UnreadJournals) {
-				missing = append(missing, plan.Exclusion{Node: n.Name, NotInspected: x})
+				missing = append(missing, plan.NotInspectedOn(n.Name, x))
 			}
 		}
 	}
-	return o.pastRotations(nodes), printers.ExcludedItems(missing), nil
+	return o.pastRotations(nodes), append([]v1alpha1.NotInspected{}, missing...), nil
 }
 
 func (o *reader) pastRotations(nodes []inventory.Node) []v1alpha1.PastRotation {

@@ -49,7 +49,7 @@ func TestPlanOutput(t *testing.T) {
 	} {
 		t.Run(file, func(t *testing.T) {
 			p := planOf(t, tt.nodes, tt.req)
-			p.NotInspected = append(p.NotInspected, plan.Exclusion{Node: "w7", NotInspected: inventory.NotInspected{Reason: "NotReady for 14m"}})
+			p.NotInspected = append(p.NotInspected, plan.NotInspected{Node: "w7", Reason: "NotReady for 14m"})
 			var out bytes.Buffer
 			if tt.f != printers.YAML {
 				out.WriteString(planTitle("7f3c2a", tt.req, nil) + "\n")

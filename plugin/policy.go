@@ -210,7 +210,7 @@ func (o *policyCheckOptions) foreseeRotations(ctx context.Context, report *v1alp
 			report.Items = append(report.Items, policyProspect(p, o.when))
 		}
 		for _, x := range nodes[i].NotInspected {
-			missing = append(missing, plan.Exclusion{Node: nodes[i].Name, NotInspected: x})
+			missing = append(missing, plan.NotInspectedOn(nodes[i].Name, x))
 		}
 	}
 	sortProspects(report.Items)

@@ -124,8 +124,8 @@ func TestPolicyFromStandardInput(t *testing.T) {
 	assert.Contains(t, stdout, "every certificate")
 }
 
-func exclusion(node, reason string) plan.Exclusion {
-	x := plan.Exclusion{Node: node}
+func exclusion(node, reason string) plan.NotInspected {
+	x := plan.NotInspected{Node: node}
 	x.Reason = reason
 	return x
 }

@@ -130,7 +130,7 @@ type builder struct {
 	unfinished   *Unfinished
 	step         Step
 	left         []LeftOut
-	notInspected []Exclusion
+	notInspected []NotInspected
 	restarts     []certs.Service
 	renews       bool // a certificate is to be renewed, or was already renewed by the same rotation
 }
@@ -209,20 +209,19 @@ func (b *builder) addUnreadNode() {
 		return
 	}
 	for _, x := range b.node.NotInspected {
-		known := slices.ContainsFunc(b.notInspected, func(e Exclusion) bool { return e.NotInspected == x })
-		if !x.Informational && !known {
-			b.notInspected = append(b.notInspected, Exclusion{Node: b.node.Name, NotInspected: x})
+		if item := NotInspectedOn(b.node.Name, x); !x.Informational && !slices.Contains(b.notInspected, item) {
+			b.notInspected = append(b.notInspected, item)
 		}
 	}
 }
 
 // uninspectedFiles returns the files of a service on a node that discovery could not inspect,
 // such as a missing kubeconfig.
-func uninspectedFiles(n *inventory.Node, s certs.Service) []Exclusion {
-	var out []Exclusion
+func uninspectedFiles(n *inventory.Node, s certs.Service) []NotInspected {
+	var out []NotInspected
 	for _, x := range n.NotInspected {
 		if x.Service == s && x.Path != "" {
-			out = append(out, Exclusion{Node: n.Name, NotInspected: x})
+			out = append(out, NotInspectedOn(n.Name, x))
 		}
 	}
 	return out

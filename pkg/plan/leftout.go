@@ -200,8 +200,8 @@ func usersOf(c inventory.Certificate) []certs.Service {
 
 // missingInScope returns the files and nodes in scope that should have been inspected and were
 // not.
-func (p Plan) missingInScope(req Request) []Exclusion {
-	var out []Exclusion
+func (p Plan) missingInScope(req Request) []NotInspected {
+	var out []NotInspected
 	for _, x := range p.NotInspected {
 		if !x.Informational && inScope(x.Node, req) {
 			out = append(out, x)

@@ -90,7 +90,7 @@ func TestNodeWithoutComponentsIsNotDone(t *testing.T) {
 		req := Request{Services: certs.Services(), Restart: RestartAlways, MaxUnavailable: "100%", Recover: recovers}
 		p, err := BuildPlan([]inventory.Node{recoveryNode("cp1", certs.Expired), stopped}, req, nil)
 		require.NoError(t, err)
-		assert.Equal(t, []Exclusion{{Node: "w1", NotInspected: stopped.NotInspected[0]}}, p.NotInspected)
+		assert.Equal(t, []NotInspected{NotInspectedOn("w1", stopped.NotInspected[0])}, p.NotInspected)
 		assert.Equal(t, 1, p.NotDone(req))
 		_, err = BuildPlan([]inventory.Node{stopped}, req, nil)
 		require.ErrorContains(t, err, "w1: k3s.service of K3s runs no component")

@@ -69,8 +69,8 @@ func (b *builder) addRollback() {
 	b.step.RollbackOf = past.ID
 	switch past.State {
 	case inventory.Committing, inventory.Unknown:
-		b.notInspected = append(b.notInspected, Exclusion{Node: b.node.Name, NotInspected: inventory.NotInspected{
-			Reason: fmt.Sprintf("rotation %s did not finish on this node (%s), so it cannot be rolled back there: the next rotation of the node completes its rollback first", past.ID, past.State)}})
+		b.notInspected = append(b.notInspected, NotInspected{Node: b.node.Name,
+			Reason: fmt.Sprintf("rotation %s did not finish on this node (%s), so it cannot be rolled back there: the next rotation of the node completes its rollback first", past.ID, past.State)})
 		return
 	}
 	var chosen []restorable

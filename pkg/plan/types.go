@@ -52,17 +52,28 @@ type Plan struct {
 	LeftOut []LeftOut `json:"leftOut,omitempty"`
 	// NotInspected lists nodes, files and components that could not be inspected, with the
 	// reason.
-	NotInspected []Exclusion `json:"notInspected,omitempty"`
+	NotInspected []NotInspected `json:"notInspected,omitempty"`
 }
 
-// Exclusion is a node, file or component that no step changes, with the reason.
-type Exclusion struct {
-	Node string `json:"node"`
-	inventory.NotInspected
+// NotInspected is a node, file or component that could not be inspected, with the reason. No step
+// changes it.
+type NotInspected struct {
+	Node    string        `json:"node"`
+	Service certs.Service `json:"service,omitempty"`
+	Path    string        `json:"path,omitempty"`
+	Reason  string        `json:"reason"`
+	// Informational means that this is expected, or cannot be changed. It does not change the
+	// exit code.
+	Informational bool `json:"informational,omitempty"`
 }
 
-// String is the exclusion as text.
-func (x Exclusion) String() string {
+// NotInspectedOn is what a scan could not inspect on a node.
+func NotInspectedOn(node string, x inventory.NotInspected) NotInspected {
+	return NotInspected{Node: node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational}
+}
+
+// String is what was not inspected, as text.
+func (x NotInspected) String() string {
 	what := x.Node + ": "
 	if x.Path != "" {
 		what += fmt.Sprintf("%q: ", x.Path)

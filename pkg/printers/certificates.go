@@ -34,7 +34,7 @@ func (o ListOptions) wantsService(s certs.Service) bool {
 
 // ListCertificates makes the document of `check`, sorted by node and service. The status that a
 // node reports stays, except OK and Expiring, which depend on --within.
-func ListCertificates(nodes []inventory.Node, missing []plan.Exclusion, o ListOptions) v1alpha1.CertificateList {
+func ListCertificates(nodes []inventory.Node, missing []plan.NotInspected, o ListOptions) v1alpha1.CertificateList {
 	list := v1alpha1.CertificateList{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.CertificateListKind,
 		Items: []v1alpha1.Certificate{}, Authorities: []v1alpha1.Authority{}, NotInspected: []v1alpha1.NotInspected{},
@@ -56,7 +56,7 @@ func ListCertificates(nodes []inventory.Node, missing []plan.Exclusion, o ListOp
 		list.Findings = append(list.Findings, nodeFindings(n, o)...)
 		list.Unused = append(list.Unused, unusedCertificates(n, o)...)
 		for _, x := range n.NotInspected {
-			missing = append(missing, plan.Exclusion{Node: n.Name, NotInspected: x})
+			missing = append(missing, plan.NotInspectedOn(n.Name, x))
 		}
 	}
 	slices.SortStableFunc(list.Items, func(a, b v1alpha1.Certificate) int {
@@ -195,11 +195,11 @@ func listAuthorities(nodes []inventory.Node, o ListOptions) []v1alpha1.Authority
 }
 
 // ListNotInspected lists nodes and files that could not be inspected, by node, and says why there is no API server.
-func ListNotInspected(nodes []inventory.Node, missing []plan.Exclusion, o ListOptions) []v1alpha1.NotInspected {
+func ListNotInspected(nodes []inventory.Node, missing []plan.NotInspected, o ListOptions) []v1alpha1.NotInspected {
 	out := []v1alpha1.NotInspected{}
 	for _, x := range missing {
 		if x.Service == "" || o.wantsService(x.Service) {
-			out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
+			out = append(out, x)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b v1alpha1.NotInspected) int { return strings.Compare(a.Node, b.Node) })
@@ -211,7 +211,7 @@ func ListNotInspected(nodes []inventory.Node, missing []plan.Exclusion, o ListOp
 
 // noAPIServer says why no API server was found; empty where one was, or where one may run on
 // a node that could not be scanned.
-func noAPIServer(nodes []inventory.Node, missing []plan.Exclusion, o ListOptions) string {
+func noAPIServer(nodes []inventory.Node, missing []plan.NotInspected, o ListOptions) string {
 	if !o.Whole || !o.wantsService(certs.KubeAPIServer) || len(nodes) == 0 {
 		return ""
 	}

@@ -37,15 +37,6 @@ func pastRotation(p plan.Past, command string) v1alpha1.PastRotation {
 	return out
 }
 
-// ExcludedItems lists exclusions as documents show them; never nil.
-func ExcludedItems(missing []plan.Exclusion) []v1alpha1.NotInspected {
-	out := []v1alpha1.NotInspected{}
-	for _, x := range missing {
-		out = append(out, v1alpha1.NotInspected{Node: x.Node, Service: x.Service, Path: x.Path, Reason: x.Reason, Informational: x.Informational})
-	}
-	return out
-}
-
 // ScopeWords names the services and nodes of a rotation.
 func ScopeWords(p v1alpha1.PastRotation) string {
 	words := JoinServices(p.Services, ", ")

@@ -21,7 +21,6 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
-	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
@@ -143,10 +142,10 @@ func TestNodesThatAreLeftOutAreNamed(t *testing.T) {
 	c := asked("auto-1")
 	c.Spec.Nodes = []string{"cp1", "w7"}
 	w := newWorld(t, c)
-	notReady := func(node string) plan.Exclusion {
-		return plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: "NotReady"}}
+	notReady := func(node string) plan.NotInspected {
+		return plan.NotInspected{Node: node, Reason: "NotReady"}
 	}
-	w.engine.plan.NotInspected = []plan.Exclusion{notReady("w7"), notReady("w8")}
+	w.engine.plan.NotInspected = []plan.NotInspected{notReady("w7"), notReady("w8")}
 	w.runner().runNext(t.Context())
 	c = w.rotation("auto-1")
 	assert.Equal(t, "done and verified, except for nodes that could not be rotated: w7", c.Message())

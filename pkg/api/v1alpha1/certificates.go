@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
 // CertificateList is the result of `kubectl rotate-certs check`.
@@ -83,12 +84,4 @@ type Authority struct {
 }
 
 // NotInspected is a file, component or node that could not be scanned.
-type NotInspected struct {
-	Node    string        `json:"node"`
-	Service certs.Service `json:"service,omitempty"`
-	Path    string        `json:"path,omitempty"`
-	Reason  string        `json:"reason"`
-	// Informational means that this is expected, or cannot be changed. It does not change the
-	// exit code.
-	Informational bool `json:"informational,omitempty"`
-}
+type NotInspected = plan.NotInspected

@@ -21,7 +21,7 @@ import (
 // Selection says which nodes are scanned, and which are not and for which reason.
 type Selection struct {
 	Names    []string
-	Excluded []plan.Exclusion
+	Excluded []plan.NotInspected
 	Managed  string // the provider that runs the control plane elsewhere ("EKS"); empty: none is known
 }
 
@@ -63,7 +63,7 @@ func Matching(all []kubenode.Node, selector string) ([]string, error) {
 }
 
 // splitExisting returns the names of nodes that exist, and the others as exclusions.
-func splitExisting(all []kubenode.Node, names []string) (left []string, gone []plan.Exclusion) {
+func splitExisting(all []kubenode.Node, names []string) (left []string, gone []plan.NotInspected) {
 	known := map[string]bool{}
 	for _, n := range all {
 		known[n.Name] = true
@@ -73,7 +73,7 @@ func splitExisting(all []kubenode.Node, names []string) (left []string, gone []p
 			left = append(left, name)
 			continue
 		}
-		gone = append(gone, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: "the cluster has no node of this name"}})
+		gone = append(gone, plan.NotInspected{Node: name, Reason: "the cluster has no node of this name"})
 	}
 	return left, gone
 }
@@ -93,7 +93,7 @@ func (s Selection) withControlPlane(all []kubenode.Node, now time.Time) []string
 
 // refuseUnavailable refuses a rotation of nodes that were asked for by name and that cannot be
 // worked on. Others that are unavailable are only listed.
-func refuseUnavailable(names []string, missing []plan.Exclusion) error {
+func refuseUnavailable(names []string, missing []plan.NotInspected) error {
 	var unavailable []string
 	for _, x := range missing {
 		if slices.Contains(names, x.Node) && x.Service == "" && x.Path == "" {
@@ -116,7 +116,7 @@ func namedNodes(n int) string {
 
 // markUnconcerned marks as informational those workers that a rotation of the control plane's
 // services is not about.
-func markUnconcerned(missing []plan.Exclusion, all []kubenode.Node, req plan.Request) []plan.Exclusion {
+func markUnconcerned(missing []plan.NotInspected, all []kubenode.Node, req plan.Request) []plan.NotInspected {
 	if slices.Contains(req.Services, certs.Kubelet) || slices.Contains(req.Services, certs.KubeProxy) {
 		return missing
 	}
@@ -138,7 +138,7 @@ var ErrNoNode = errors.New("no node could be scanned")
 var numbers = regexp.MustCompile(`[0-9a-z]*[0-9][0-9a-z]*`)
 
 // NoneScanned explains why nothing is known; nil where something is.
-func NoneScanned(nodes []inventory.Node, missing []plan.Exclusion) error {
+func NoneScanned(nodes []inventory.Node, missing []plan.NotInspected) error {
 	if len(nodes) > 0 {
 		return nil
 	}

@@ -14,12 +14,12 @@ import (
 
 var noon = time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
 
-func excluded(node, reason string) plan.Exclusion {
-	return plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: reason}}
+func excluded(node, reason string) plan.NotInspected {
+	return plan.NotInspected{Node: node, Reason: reason}
 }
 
 func TestOneCauseIsSaidOnce(t *testing.T) {
-	err := NoneScanned(nil, []plan.Exclusion{
+	err := NoneScanned(nil, []plan.NotInspected{
 		excluded("cp1", `pod "kube-system/scan-cp1-9d864a53": cannot pull: 10.0.0.1:5431 refused`),
 		excluded("cp2", `pod "kube-system/scan-cp2-91a8893a": cannot pull: 10.0.0.2:612 refused`),
 		excluded("win1", "windows/amd64 has no node program"),
@@ -29,7 +29,7 @@ func TestOneCauseIsSaidOnce(t *testing.T) {
 		`  cp1, cp2: pod "kube-system/scan-cp1-9d864a53": cannot pull: 10.0.0.1:5431 refused`+"\n"+
 		"  win1: windows/amd64 has no node program")
 	require.EqualError(t, NoneScanned(nil, nil), "no node could be scanned: the cluster has none")
-	require.NoError(t, NoneScanned([]inventory.Node{{}}, []plan.Exclusion{excluded("w1", "NotReady")}))
+	require.NoError(t, NoneScanned([]inventory.Node{{}}, []plan.NotInspected{excluded("w1", "NotReady")}))
 }
 
 func TestSelectionExcludesUnavailableNodesAndKnowsTheControlPlane(t *testing.T) {
@@ -42,7 +42,7 @@ func TestSelectionExcludesUnavailableNodesAndKnowsTheControlPlane(t *testing.T) 
 	assert.Equal(t, []string{"cp1", "w1"}, s.Names)
 	windows := excluded("win1", "windows/amd64 has no node program")
 	windows.Informational = true
-	assert.Equal(t, []plan.Exclusion{excluded("cp2", "NotReady"), windows}, s.Excluded)
+	assert.Equal(t, []plan.NotInspected{excluded("cp2", "NotReady"), windows}, s.Excluded)
 	assert.Equal(t, "EKS", s.Managed)
 
 	s, err = Choose(all, []string{"w1"}, noon)
@@ -73,7 +73,7 @@ func TestNodesAreSelectedByTheirLabels(t *testing.T) {
 func TestNodeThatNoLongerExistsIsExcluded(t *testing.T) {
 	left, missing := splitExisting([]kubenode.Node{{Name: "w1"}, {Name: "w2"}}, []string{"w1", "w3"})
 	assert.Equal(t, []string{"w1"}, left)
-	assert.Equal(t, []plan.Exclusion{excluded("w3", "the cluster has no node of this name")}, missing)
+	assert.Equal(t, []plan.NotInspected{excluded("w3", "the cluster has no node of this name")}, missing)
 	left, missing = splitExisting([]kubenode.Node{{Name: "w1"}}, nil)
 	assert.Empty(t, left)
 	assert.Empty(t, missing)

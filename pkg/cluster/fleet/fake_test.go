@@ -134,14 +134,14 @@ func (c *cluster) asCluster() fleet.Cluster {
 }
 
 // Scan implements fleet.Scanner.
-func (c *cluster) Scan(_ context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
+func (c *cluster) Scan(_ context.Context, nodes []string) ([]inventory.Node, []plan.NotInspected, error) {
 	c.note("scan")
 	if c.onScan != nil {
 		c.onScan()
 	}
 	for _, name := range nodes {
 		if c.nodes[name].notReady {
-			return nil, []plan.Exclusion{{Node: name, NotInspected: inventory.NotInspected{Reason: "NotReady"}}}, nil
+			return nil, []plan.NotInspected{{Node: name, Reason: "NotReady"}}, nil
 		}
 	}
 	return c.inventories(), nil, nil

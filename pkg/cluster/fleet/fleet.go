@@ -16,7 +16,7 @@ import (
 // Scanner scans nodes. Nodes that could not be scanned are returned as exclusions,
 // never as an error; an error means that nothing could be asked at all.
 type Scanner interface {
-	Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error)
+	Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.NotInspected, error)
 }
 
 // Session is a connection to the process that works on a node. The process continues

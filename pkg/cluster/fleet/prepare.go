@@ -90,7 +90,7 @@ func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o 
 		}
 	}
 	asked := req.Nodes
-	gone := []plan.Exclusion(nil)
+	gone := []plan.NotInspected(nil)
 	if o.LeaveUnavailable {
 		asked, gone = splitExisting(all, req.Nodes)
 	}
@@ -153,7 +153,7 @@ func (r Rotation) startTime(now time.Time) time.Time {
 }
 
 // explainNothing says where the services are, when no node in scope has them.
-func explainNothing(err error, req plan.Request, nodes []inventory.Node, missing []plan.Exclusion, look string) error {
+func explainNothing(err error, req plan.Request, nodes []inventory.Node, missing []plan.NotInspected, look string) error {
 	if !errors.Is(err, plan.ErrNothing) {
 		return err
 	}

@@ -33,7 +33,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 			report.Items = append(report.Items, r.itemOf(s, service))
 		}
 	}
-	report.NotInspected = printers.ExcludedItems(r.Plan.NotInspected)
+	report.NotInspected = r.Plan.NotInspected
 	report.LeftOut = LeftOut(r.Plan)
 	report.Collateral = append(report.Collateral, r.listCollateral(ctx)...)
 	report.Notes = slices.Concat(r.notes, r.etcdCopies(), r.lifetimeNotes())

@@ -14,7 +14,7 @@ import (
 // scanAll scans the named nodes. Where it finds a part of the control plane on a node
 // that has no label of one, labels do not tell where the others are: then all nodes are
 // scanned. now is the moment before it.
-func scanAll(ctx context.Context, scanner Scanner, all []kubenode.Node, names []string, now time.Time) ([]inventory.Node, []plan.Exclusion, error) {
+func scanAll(ctx context.Context, scanner Scanner, all []kubenode.Node, names []string, now time.Time) ([]inventory.Node, []plan.NotInspected, error) {
 	began := time.Now()
 	nodes, missing, err := scanner.Scan(ctx, names)
 	if err != nil {
@@ -61,7 +61,7 @@ func otherNodes(all []kubenode.Node, names []string, now time.Time) []string {
 
 // controlPlaneWithout returns the nodes with the label of a control-plane node of which
 // there is no inventory, and why.
-func controlPlaneWithout(nodes []inventory.Node, all []kubenode.Node, missing []plan.Exclusion, now time.Time) []gate.Unscanned {
+func controlPlaneWithout(nodes []inventory.Node, all []kubenode.Node, missing []plan.NotInspected, now time.Time) []gate.Unscanned {
 	var out []gate.Unscanned
 	for _, n := range all {
 		if !n.ControlPlane || slices.ContainsFunc(nodes, func(found inventory.Node) bool { return found.Name == n.Name }) {

@@ -23,7 +23,7 @@ type scans struct {
 	asked [][]string
 }
 
-func (s *scans) Scan(_ context.Context, names []string) ([]inventory.Node, []plan.Exclusion, error) {
+func (s *scans) Scan(_ context.Context, names []string) ([]inventory.Node, []plan.NotInspected, error) {
 	s.asked = append(s.asked, names)
 	var out []inventory.Node
 	for _, n := range s.nodes {
@@ -74,6 +74,6 @@ func TestControlPlaneNodesWithoutInventoryAreNamed(t *testing.T) {
 		{Name: "cp1", Ready: true, OS: "linux", Arch: "amd64", ControlPlane: true}, {Name: "cp2", OS: "linux", Arch: "amd64", ControlPlane: true},
 		{Name: "cp3", Ready: true, OS: "linux", Arch: "amd64", ControlPlane: true}, {Name: "w1", OS: "linux", Arch: "amd64"},
 	}
-	got := controlPlaneWithout([]inventory.Node{{Name: "cp1"}}, all, []plan.Exclusion{excluded("cp3", "cannot pull")}, noon)
+	got := controlPlaneWithout([]inventory.Node{{Name: "cp1"}}, all, []plan.NotInspected{excluded("cp3", "cannot pull")}, noon)
 	assert.Equal(t, []gate.Unscanned{{Node: "cp2", Reason: "NotReady"}, {Node: "cp3", Reason: "cannot pull"}}, got)
 }

@@ -16,7 +16,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
-	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
@@ -34,7 +33,7 @@ type podReader[T any] struct {
 const sayStart = 10 * time.Second
 
 // readNodes reads the named nodes concurrently.
-func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []plan.Exclusion, error) {
+func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []plan.NotInspected, error) {
 	if len(nodes) == 0 {
 		return nil, nil, nil
 	}
@@ -67,10 +66,10 @@ func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []pla
 		return nil, nil, fmt.Errorf("scan nodes: %w", err)
 	}
 	var out []T
-	var excluded []plan.Exclusion
+	var excluded []plan.NotInspected
 	for i, node := range nodes {
 		if failed[i] != nil {
-			excluded = append(excluded, plan.Exclusion{Node: node, NotInspected: inventory.NotInspected{Reason: exclusionReason(failed[i], node)}})
+			excluded = append(excluded, plan.NotInspected{Node: node, Reason: exclusionReason(failed[i], node)})
 			continue
 		}
 		out = append(out, *found[i])

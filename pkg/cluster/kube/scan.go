@@ -43,7 +43,7 @@ type Scanner struct {
 // Scan returns the inventories of the named nodes, in that order. A node that could not be
 // scanned is an exclusion with the reason; an error means that ctx ended or that no pod could
 // be created. The pods are removed in any case.
-func (s *Scanner) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
+func (s *Scanner) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.NotInspected, error) {
 	return podReader[inventory.Node]{
 		Scanner: s, parse: parseInventory,
 		pod:  func(node, id string) *corev1.Pod { return ScanPod(node, id, s.Pods) },
@@ -53,7 +53,7 @@ func (s *Scanner) Scan(ctx context.Context, nodes []string) ([]inventory.Node, [
 
 // Journals returns the journals of one rotation from the named nodes, as Scan returns
 // inventories. A node that had no part in it has no records.
-func (s *Scanner) Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.Exclusion, error) {
+func (s *Scanner) Journals(ctx context.Context, nodes []string, rotation string) ([]nodeapi.Journal, []plan.NotInspected, error) {
 	return podReader[nodeapi.Journal]{
 		Scanner: s,
 		parse:   func(output []byte, node string) (*nodeapi.Journal, error) { return parseLog(output, node, rotation) },

@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -80,10 +79,10 @@ func (n Node) Foreign() bool {
 
 // Partition splits nodes into the names of those that can be worked on and the
 // exclusions of the others.
-func Partition(nodes []Node, now time.Time) (names []string, excluded []plan.Exclusion) {
+func Partition(nodes []Node, now time.Time) (names []string, excluded []plan.NotInspected) {
 	for _, n := range nodes {
 		if reason, out := n.Excluded(now); out {
-			excluded = append(excluded, plan.Exclusion{Node: n.Name, NotInspected: inventory.NotInspected{Reason: reason, Informational: n.Foreign()}})
+			excluded = append(excluded, plan.NotInspected{Node: n.Name, Reason: reason, Informational: n.Foreign()})
 			continue
 		}
 		names = append(names, n.Name)

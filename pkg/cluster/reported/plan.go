@@ -22,7 +22,7 @@ type Scope struct {
 	Request  plan.Request
 	Nodes    []kubenode.Node  // of the cluster
 	Names    []string         // in scope
-	Excluded []plan.Exclusion // in scope, and not reachable
+	Excluded []plan.NotInspected // in scope, and not reachable
 }
 
 // PlanRotation plans which certificates would be renewed. scan is the command line that plans by a
@@ -34,13 +34,13 @@ func (s Scope) PlanRotation(reports []v1alpha1.NodeCertificateReport, now time.T
 			"%s scans the nodes through read-only pods", scan)
 	}
 	document := s.makePlan(fresh, keysInReports(reports, s.Nodes))
-	document.NotInspected = append(document.NotInspected, printers.ExcludedItems(append(s.Excluded, missing...))...)
+	document.NotInspected = append(document.NotInspected, append(s.Excluded, missing...)...)
 	document.Effects = describeEffects(fresh, s.Request.Restart, scan)
 	return document, nil
 }
 
 // freshReports returns the usable reports of the named nodes, and which nodes have none.
-func freshReports(reports []v1alpha1.NodeCertificateReport, nodes []string, now time.Time) (fresh []v1alpha1.NodeCertificateReport, missing []plan.Exclusion) {
+func freshReports(reports []v1alpha1.NodeCertificateReport, nodes []string, now time.Time) (fresh []v1alpha1.NodeCertificateReport, missing []plan.NotInspected) {
 	places := map[string]int{}
 	for i := range reports {
 		places[reports[i].Name] = i
@@ -48,11 +48,11 @@ func freshReports(reports []v1alpha1.NodeCertificateReport, nodes []string, now 
 	for _, name := range nodes {
 		at, has := places[name]
 		if !has {
-			missing = append(missing, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: "it has no NodeCertificateReport"}})
+			missing = append(missing, plan.NotInspected{Node: name, Reason: "it has no NodeCertificateReport"})
 			continue
 		}
 		if reason := staleReason(reports[at], now); reason != "" {
-			missing = append(missing, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: reason}})
+			missing = append(missing, plan.NotInspected{Node: name, Reason: reason})
 			continue
 		}
 		fresh = append(fresh, reports[at])
@@ -111,8 +111,7 @@ func (s Scope) makePlan(reports []v1alpha1.NodeCertificateReport, hasKey map[str
 			out.Steps = append(out.Steps, step)
 		}
 		for _, gap := range r.NotInspected {
-			out.NotInspected = append(out.NotInspected, v1alpha1.NotInspected{
-				Node: r.Name, Service: gap.Service, Path: gap.Path, Reason: gap.Reason, Informational: gap.Informational})
+			out.NotInspected = append(out.NotInspected, plan.NotInspectedOn(r.Name, inventory.NotInspected(gap)))
 		}
 	}
 	return out

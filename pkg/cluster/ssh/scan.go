@@ -73,7 +73,7 @@ func (h *Hosts) hostOf(node string) *host {
 }
 
 // Scan returns the inventories of the named nodes; the first is that of Connect.
-func (h *Hosts) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.Exclusion, error) {
+func (h *Hosts) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []plan.NotInspected, error) {
 	failures := make([]error, len(nodes))
 	_ = eachOf(nodes, func(i int, name string) error { // see failures
 		h.mu.Lock()
@@ -91,7 +91,7 @@ func (h *Hosts) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []p
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var found []inventory.Node
-	var missing []plan.Exclusion
+	var missing []plan.NotInspected
 	for i, name := range nodes {
 		n, ok := h.found[name]
 		switch {
@@ -99,16 +99,16 @@ func (h *Hosts) Scan(ctx context.Context, nodes []string) ([]inventory.Node, []p
 			found = append(found, n)
 			delete(h.found, name)
 		case failures[i] != nil:
-			missing = append(missing, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: failures[i].Error()}})
+			missing = append(missing, plan.NotInspected{Node: name, Reason: failures[i].Error()})
 		default:
-			missing = append(missing, plan.Exclusion{Node: name, NotInspected: inventory.NotInspected{Reason: "it is not among the hosts"}})
+			missing = append(missing, plan.NotInspected{Node: name, Reason: "it is not among the hosts"})
 		}
 	}
 	return found, missing, nil
 }
 
 // ScanAll returns the inventories of all hosts.
-func (h *Hosts) ScanAll(ctx context.Context) ([]inventory.Node, []plan.Exclusion, error) {
+func (h *Hosts) ScanAll(ctx context.Context) ([]inventory.Node, []plan.NotInspected, error) {
 	return h.Scan(ctx, h.names())
 }
 
