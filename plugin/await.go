@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // checkEvery is the pause between two checks of a condition that is waited for.
@@ -19,14 +20,7 @@ func (a *app) pauseOnce(ctx context.Context) bool {
 	if a.hurry {
 		pause = time.Millisecond
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return wait.SleepFor(ctx, pause) == nil
 }
 
 // awaitCondition repeats a check until it holds or the timeout is over. Errors of a connection are

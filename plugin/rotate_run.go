@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard/watched"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Run scans, prints the plan and, unless that is all, carries it out.
@@ -274,23 +276,15 @@ func (o *rotateOptions) tickProgress(show *progress) func() {
 	if o.terminal.width == nil {
 		return func() {}
 	}
-	ticker := time.NewTicker(500 * time.Millisecond)
-	stop := make(chan struct{})
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-ticker.C:
-				show.redrawLines()
-			case <-stop:
-				return
-			}
+	ctx, stop := context.WithCancel(context.Background())
+	var ticking sync.WaitGroup
+	ticking.Go(func() {
+		for wait.SleepFor(ctx, 500*time.Millisecond) == nil {
+			show.redrawLines()
 		}
-	}()
+	})
 	return func() {
-		ticker.Stop()
-		close(stop)
-		<-stopped
+		stop()
+		ticking.Wait()
 	}
 }

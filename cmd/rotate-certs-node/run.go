@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 func (p *program) runCommand() *cobra.Command {
@@ -129,16 +130,9 @@ func (l *lines) writeLine(line []byte) error {
 }
 
 func (l *lines) keepBeating(ctx context.Context) {
-	tick := time.NewTicker(signOfLife)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	for wait.SleepFor(ctx, signOfLife) == nil {
+		if l.writeLine(nil) != nil {
 			return
-		case <-tick.C:
-			if l.writeLine(nil) != nil {
-				return
-			}
 		}
 	}
 }

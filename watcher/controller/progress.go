@@ -11,6 +11,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // writeEvery limits how often progress is written to the API: each of a thousand nodes passes
@@ -62,14 +63,7 @@ func (p *progress) publishStart() {
 
 func (p *progress) writeLoop(ctx context.Context) {
 	defer close(p.ended)
-	tick := time.NewTicker(writeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for wait.SleepFor(ctx, writeEvery) == nil {
 		p.mu.Lock()
 		if !p.dirty {
 			p.mu.Unlock()
@@ -141,12 +135,7 @@ func (r *Runner) writeStatus(ctx context.Context, c *v1alpha1.CertificateRotatio
 			refusedSince = time.Time{}
 		}
 		r.Log.Warn("write status, trying again", "rotation", c.Name, "error", err)
-		timer := time.NewTimer(writeEvery)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
+		_ = wait.SleepFor(ctx, writeEvery) // it is written once more where ctx has ended
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Limits of how long automatic rotations are kept. Pauses after failures and the daily limit
@@ -41,8 +42,6 @@ func (p *Pruner) Start(ctx context.Context) error {
 	if p.Complete != nil && !p.Complete(ctx) {
 		return nil
 	}
-	tick := time.NewTicker(expireEach)
-	defer tick.Stop()
 	var pruned time.Time
 	for {
 		p.deleteExpired(ctx)
@@ -50,10 +49,8 @@ func (p *Pruner) Start(ctx context.Context) error {
 			p.deleteOld(ctx)
 			pruned = now
 		}
-		select {
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, expireEach) != nil {
 			return nil
-		case <-tick.C:
 		}
 	}
 }

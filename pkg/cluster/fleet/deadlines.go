@@ -8,6 +8,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
@@ -82,15 +83,8 @@ func (r *run) keepAlive(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var working sync.WaitGroup
 	working.Go(func() {
-		tick := time.NewTicker(keepAliveEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				r.sendKeepAlive(ctx)
-			}
+		for wait.SleepFor(ctx, keepAliveEvery) == nil {
+			r.sendKeepAlive(ctx)
 		}
 	})
 	return func() { cancel(); working.Wait() }
@@ -115,8 +109,5 @@ func (r *run) pauseBetween(ctx context.Context, next int) {
 		return
 	}
 	r.showProgress(Progress{Phase: PhaseWaiting, Text: "waiting " + r.Pause.String() + " before the next control-plane node (--pause)"})
-	select {
-	case <-ctx.Done():
-	case <-time.After(r.Pause):
-	}
+	_ = wait.SleepFor(ctx, r.Pause) // the caller sees that ctx has ended
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // fresh is how long the last answers about the cluster's health are used again, if no node
@@ -73,10 +74,7 @@ func (r *run) awaitGateBy(ctx context.Context, among []string, within time.Durat
 			return next, errors.New(strings.Join(texts, "; "))
 		}
 		r.showProgress(Progress{Node: next, Phase: PhaseWaiting, Text: open[0].Text})
-		select {
-		case <-ctx.Done():
-		case <-time.After(reconnectEvery):
-		}
+		_ = wait.SleepFor(ctx, reconnectEvery) // see above
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
@@ -152,10 +153,8 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 			reported = true
 			lost(err, time.Until(until))
 		}
-		select {
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, reconnectEvery) != nil {
 			return nodeapi.Record{}, fmt.Errorf("follow node %q: %w (last connection: %w)", w.step.Node, context.Cause(ctx), err)
-		case <-time.After(reconnectEvery):
 		}
 	}
 }

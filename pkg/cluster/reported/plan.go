@@ -20,8 +20,8 @@ import (
 // Scope is that of a plan: a request, and the nodes that it selects.
 type Scope struct {
 	Request  plan.Request
-	Nodes    []kubenode.Node  // of the cluster
-	Names    []string         // in scope
+	Nodes    []kubenode.Node     // of the cluster
+	Names    []string            // in scope
 	Excluded []plan.NotInspected // in scope, and not reachable
 }
 

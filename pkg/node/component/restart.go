@@ -10,6 +10,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // shortGrace is how long a component that holds no state may take to exit before it is killed.
@@ -155,8 +156,6 @@ func (r *Runtime) noteMain(c inventory.Component, i Instance) {
 // AwaitInstance waits for a running instance other than old, or for old itself if it had not
 // started yet.
 func (r *Runtime) AwaitInstance(ctx context.Context, c inventory.Component, old Instance) (Instance, error) {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	var last error
 	for {
 		now, err := r.CurrentInstance(ctx, c)
@@ -166,13 +165,11 @@ func (r *Runtime) AwaitInstance(ctx context.Context, c inventory.Component, old 
 		if err != nil && ctx.Err() == nil {
 			last = err // the runtime itself may be restarting
 		}
-		select {
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, pollEvery) != nil {
 			if last != nil {
 				return Instance{}, fmt.Errorf("wait for %s to be started again: %w", c.Service, last)
 			}
 			return Instance{}, fmt.Errorf("wait for %s to be started again: %w", c.Service, ctx.Err())
-		case <-tick.C:
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // RenewalUnit is the transient unit that runs a distribution's command while the
@@ -71,15 +72,11 @@ func (r *Runtime) RunWhileStopped(ctx context.Context, c inventory.Component, co
 	if _, err := conn.StartTransientUnitContext(ctx, RenewalUnit, "replace", renewalProperties(c.Unit, command), nil); err != nil {
 		return fmt.Errorf("stop unit %q and run %q: %w", c.Unit, command[0], err)
 	}
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	for {
 		if now, err := readUnit(ctx, conn, c.Unit); err == nil && (now.pid != old.pid || old.pid == 0) {
 			return nil
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, pollEvery) != nil {
 			return fmt.Errorf("stop unit %q: the old process %d did not end: %w", c.Unit, old.pid, ctx.Err())
 		}
 	}
@@ -110,8 +107,6 @@ func (r *Runtime) CommandResult(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	for {
 		general, err := conn.GetUnitPropertiesContext(ctx, RenewalUnit)
 		switch {
@@ -121,9 +116,7 @@ func (r *Runtime) CommandResult(ctx context.Context) error {
 		case general["ActiveState"] == "failed":
 			return commandFailure(ctx, conn)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, pollEvery) != nil {
 			return fmt.Errorf("wait for %s: %w", RenewalUnit, errors.Join(ctx.Err(), err))
 		}
 	}
@@ -139,8 +132,6 @@ func (r *Runtime) WithdrawCommand(ctx context.Context, c inventory.Component) er
 		return err
 	}
 	defer conn.Close()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	stopped := false
 	for {
 		general, err := conn.GetUnitPropertiesContext(ctx, RenewalUnit)
@@ -160,9 +151,7 @@ func (r *Runtime) WithdrawCommand(ctx context.Context, c inventory.Component) er
 				stopped = true
 			}
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, pollEvery) != nil {
 			return fmt.Errorf("stop %s: %w", RenewalUnit, errors.Join(ctx.Err(), err))
 		}
 	}

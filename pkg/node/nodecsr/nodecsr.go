@@ -21,6 +21,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // reachTimeout is how long the API server may be unreachable before the request fails: a
@@ -63,7 +64,7 @@ func (r *Requests) PostCSR(ctx context.Context, csr nodeapi.CSR) (name string, e
 			return object.Name, nil
 		}
 		r.disconnect()
-		if isRefused(err) || pauseFor(ctx) != nil {
+		if isRefused(err) || wait.SleepFor(ctx, time.Second) != nil {
 			return "", fmt.Errorf("create certificate signing request %q as node %q: %w", object.Name, r.Node, err)
 		}
 	}
@@ -138,15 +139,4 @@ func objectName(node, request string) string {
 	sum := sha256.Sum256([]byte(request))
 	readable := notInNames().ReplaceAllString(strings.ToLower(node), "-")
 	return "rotate-certs-" + strings.Trim(readable[:min(len(readable), 200)], "-.") + "-" + hex.EncodeToString(sum[:5])
-}
-
-func pauseFor(ctx context.Context) error {
-	t := time.NewTimer(time.Second)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
@@ -38,8 +40,6 @@ func (c *committing) untilCrash(ctx context.Context, r *restarting) (context.Con
 		var ignored error // a panic here must not end the process
 		defer recoverAs(&ignored)
 		exited := map[string]bool{}
-		tick := time.NewTicker(crashEvery)
-		defer tick.Stop()
 		for {
 			i, err := c.Restarter.CurrentInstance(ctx, r.component)
 			crashed := err == nil && i.Exited && i.ID != r.old.ID
@@ -50,10 +50,8 @@ func (c *committing) untilCrash(ctx context.Context, r *restarting) (context.Con
 				cancel(&crashError{len(exited)})
 				return
 			}
-			select {
-			case <-ctx.Done():
+			if wait.SleepFor(ctx, crashEvery) != nil {
 				return
-			case <-tick.C:
 			}
 		}
 	}()

@@ -20,6 +20,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
@@ -151,8 +152,6 @@ func (s *session) askElsewhere(csr nodeapi.CSR, here bool, cause error, l *log) 
 func (s *session) awaitIssued(ctx context.Context, c inventory.Certificate, name string, o statedir.Order) (chain []*x509.Certificate, signedBy string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, signatureTimeout, issuedTooLate(c))
 	defer cancel()
-	tick := time.NewTicker(askEvery)
-	defer tick.Stop()
 	for {
 		orders, err := s.rotation.OrdersAfter(o.Number)
 		if err != nil {
@@ -183,10 +182,8 @@ func (s *session) awaitIssued(ctx context.Context, c inventory.Certificate, name
 				return chain, "", err
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, askEvery) != nil {
 			return nil, "", context.Cause(ctx)
-		case <-tick.C:
 		}
 	}
 }

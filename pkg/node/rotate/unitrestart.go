@@ -12,6 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/component"
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // restartUnit restarts the unit and verifies the certificates that its program made. A panic is
@@ -152,17 +153,13 @@ func (c *committing) awaitSupervised(ctx, waiting context.Context, b *restarting
 
 // awaitSuccessors waits until every file holds a new certificate, and notes them.
 func (c *committing) awaitSuccessors(ctx, waiting context.Context, unit inventory.Component, timeout time.Duration) error {
-	tick := time.NewTicker(verifyEvery)
-	defer tick.Stop()
 	for {
 		late, err := c.noteSuccessors()
 		if err != nil || late == nil {
 			return err
 		}
-		select {
-		case <-waiting.Done():
+		if wait.SleepFor(waiting, verifyEvery) != nil {
 			return c.waitFailure(ctx, waiting, unit, c.t.Unit+" made no new certificate", timeout, late)
-		case <-tick.C:
 		}
 	}
 }
@@ -213,8 +210,6 @@ func (c *committing) checkSuccessor(i item, content store.Content) error {
 // awaitProcesses waits until none of the unit's old processes runs and all components run
 // again. A process that its supervisor left running would still use its old certificate.
 func (c *committing) awaitProcesses(ctx, waiting context.Context, timeout time.Duration) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
 	for {
 		node, err := c.Scan(waiting)
 		target := inventory.Component{}
@@ -223,10 +218,8 @@ func (c *committing) awaitProcesses(ctx, waiting context.Context, timeout time.D
 				return nil
 			}
 		}
-		select {
-		case <-waiting.Done():
+		if wait.SleepFor(waiting, time.Second) != nil {
 			return c.waitFailure(ctx, waiting, target, "not every component was restarted", timeout, err)
-		case <-tick.C:
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
@@ -187,8 +188,6 @@ func (c *committing) verifyServed(ctx context.Context, i item, served inventory.
 func (c *committing) awaitServed(ctx context.Context, served inventory.Served, timeout time.Duration, want ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	tick := time.NewTicker(verifyEvery)
-	defer tick.Stop()
 	for {
 		leaf, err := c.Prober.ServedCertificate(ctx, served.Address, served.ServerName)
 		if err == nil {
@@ -198,10 +197,8 @@ func (c *committing) awaitServed(ctx context.Context, served inventory.Served, t
 			}
 			err = fmt.Errorf("after %s it serves certificate %.12s, valid until %s", timeout, shown, leaf.NotAfter.UTC().Format(time.RFC3339))
 		}
-		select {
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, verifyEvery) != nil {
 			return err
-		case <-tick.C:
 		}
 	}
 }
@@ -225,8 +222,6 @@ func (c *committing) verifyClient(ctx context.Context, i item) (*nodeapi.Evidenc
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	tick := time.NewTicker(verifyEvery)
-	defer tick.Stop()
 	rejected := 0
 	for {
 		evidence, err := c.Prober.VerifyClient(ctx, i.Certificate, store.Material{Chain: content.Chain, Key: content.Key})
@@ -239,13 +234,11 @@ func (c *committing) verifyClient(ctx context.Context, i item) (*nodeapi.Evidenc
 				return nil, notAccepted(i, err)
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, verifyEvery) != nil {
 			if i.Accepted {
 				return nil, notAccepted(i, err)
 			}
 			return nil, nil
-		case <-tick.C:
 		}
 	}
 }

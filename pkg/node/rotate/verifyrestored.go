@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/node/statedir"
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // findUnverified returns the record of a rollback at boot that was not verified since; nil:
@@ -160,17 +161,13 @@ func (c *committing) awaitHealthy(ctx context.Context, target inventory.Componen
 	if target.Health != "" && !c.mustBeHealthy(target) {
 		return nil
 	}
-	tick := time.NewTicker(verifyEvery)
-	defer tick.Stop()
 	for {
 		err := c.checkHealthy(ctx, target)
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, verifyEvery) != nil {
 			return fmt.Errorf("%s is unhealthy: %w", target.Service, err)
-		case <-tick.C:
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Holder names the process that works on a node.
@@ -52,12 +53,10 @@ func (d *Dir) TakeLock(ctx context.Context, holder Holder) (release func(), err 
 			_ = f.Close()
 			return nil, fmt.Errorf("lock %q: %w", HostPath, err)
 		}
-		select {
-		case <-ctx.Done():
+		if wait.SleepFor(ctx, 100 * time.Millisecond) != nil {
 			other := readHolder(f)
 			_ = f.Close()
 			return nil, &LockedError{Holder: other}
-		case <-time.After(100 * time.Millisecond):
 		}
 	}
 	// For messages only: the kernel knows the holder of the lock.
