@@ -28,7 +28,7 @@ have kubectl_complete-rotate_certs on PATH.
 Shells: ` + strings.Join(shells, ", ") + `.`,
 		Example: `  source <(kubectl rotate-certs completion bash)`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 1 && oneOf(shells, args[0]) {
+			if len(args) == 1 && slices.Contains(shells, args[0]) {
 				return nil
 			}
 			if len(args) == 1 {

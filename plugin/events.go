@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"errors"
 	"fmt"
 	"net/url"
@@ -64,7 +65,7 @@ CloudEvents, one on each line.`,
 
 // Complete turns flags into values.
 func (o *eventsOptions) Complete() error {
-	if o.format = printers.Format(o.output); o.output != "" && !oneOf(eventFormats, o.output) {
+	if o.format = printers.Format(o.output); o.output != "" && !slices.Contains(eventFormats, o.output) {
 		return hint.AddTo(fmt.Errorf("unknown output format %q", o.output), "one of %s", strings.Join(eventFormats, ", "))
 	}
 	var err error
@@ -76,7 +77,7 @@ func (o *eventsOptions) Complete() error {
 			return errors.New("--url and --namespace exclude each other: a watcher is outside the cluster or in it")
 		}
 		o.direct, err = url.Parse(o.url)
-		if err != nil || o.direct.Host == "" || !oneOf([]string{"http", "https"}, o.direct.Scheme) {
+		if err != nil || o.direct.Host == "" || !slices.Contains([]string{"http", "https"}, o.direct.Scheme) {
 			return fmt.Errorf("--url %q: want http://HOST:PORT, the --http-address of rotate-certs-watcher", o.url)
 		}
 		return nil

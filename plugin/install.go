@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"context"
 	"errors"
 	"fmt"
@@ -126,7 +127,7 @@ func (o *installOptions) Complete(*cobra.Command) error {
 	o.natsURLs = trimmedList(o.natsURLs)
 	o.directories = cleanDirectories(o.directories)
 	o.format = printers.Format(o.output)
-	if !oneOf(dryRuns, o.dryRun) {
+	if !slices.Contains(dryRuns, o.dryRun) {
 		return hint.AddTo(fmt.Errorf("unknown --dry-run %q", o.dryRun), "want one of %s", strings.Join(dryRuns, ", "))
 	}
 	if o.policyFile != "" {
@@ -152,7 +153,7 @@ var natsDomain = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 
 // Validate refuses invalid values.
 func (o *installOptions) Validate() error {
-	if o.output != "" && !oneOf(installFormats, o.output) {
+	if o.output != "" && !slices.Contains(installFormats, o.output) {
 		return hint.AddTo(fmt.Errorf("unknown output format %q", o.output), "want one of %s", strings.Join(installFormats, ", "))
 	}
 	for _, name := range []struct{ flag, value string }{
@@ -189,7 +190,7 @@ func (o *installOptions) Validate() error {
 func validURLs(urls []string) error {
 	for _, s := range urls {
 		u, err := url.Parse(s)
-		if err != nil || u.Host == "" || !oneOf([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+		if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
 			return errors.New("--nats-url: want nats://HOST:PORT or tls://HOST:PORT, one or several")
 		}
 		if u.User != nil {

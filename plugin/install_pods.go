@@ -125,7 +125,7 @@ func (f *podFlags) completeFlags() error {
 		"watcher-requests": f.WatcherRequests, "watcher-limits": f.WatcherLimits, "agent-requests": f.AgentRequests, "agent-limits": f.AgentLimits,
 	} {
 		for name, quantity := range quantities {
-			if q, err := resource.ParseQuantity(quantity); err != nil || q.Sign() < 0 || !oneOf([]string{"cpu", "memory", "ephemeral-storage"}, name) {
+			if q, err := resource.ParseQuantity(quantity); err != nil || q.Sign() < 0 || !slices.Contains([]string{"cpu", "memory", "ephemeral-storage"}, name) {
 				return fmt.Errorf("--%s %s=%s: want cpu, memory or ephemeral-storage and a quantity, such as memory=128Mi", flag, name, quantity)
 			}
 		}
@@ -143,7 +143,7 @@ func parseToleration(text string) (corev1.Toleration, error) {
 		t.Value = value
 	}
 	effects := []string{"", string(corev1.TaintEffectNoSchedule), string(corev1.TaintEffectPreferNoSchedule), string(corev1.TaintEffectNoExecute)}
-	if len(validation.IsQualifiedName(key)) > 0 || len(validation.IsValidLabelValue(value)) > 0 || !oneOf(effects, effect) {
+	if len(validation.IsQualifiedName(key)) > 0 || len(validation.IsValidLabelValue(value)) > 0 || !slices.Contains(effects, effect) {
 		return t, fmt.Errorf("--toleration %q: want KEY, KEY:EFFECT or KEY=VALUE:EFFECT, with NoSchedule, PreferNoSchedule or NoExecute", text)
 	}
 	return t, nil

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"context"
 	"errors"
 	"fmt"
@@ -94,10 +95,10 @@ func (o *markCompromisedOptions) Complete(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if !oneOf(dryRuns, o.dryRun) {
+	if !slices.Contains(dryRuns, o.dryRun) {
 		return hint.AddTo(fmt.Errorf("unknown --dry-run %q", o.dryRun), "one of %s", strings.Join(dryRuns, ", "))
 	}
-	if o.format = printers.Format(o.output); o.output != "" && !oneOf(markCompromisedFormats, o.output) {
+	if o.format = printers.Format(o.output); o.output != "" && !slices.Contains(markCompromisedFormats, o.output) {
 		return hint.AddTo(fmt.Errorf("unknown output format %q", o.output), "one of %s", strings.Join(markCompromisedFormats, ", "))
 	}
 	o.conn, err = o.newConnection()

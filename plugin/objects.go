@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -125,14 +126,7 @@ func (i *installation) notifyOnly() bool {
 }
 
 func hasArgument(d *appsv1.Deployment, argument string) bool {
-	for _, c := range d.Spec.Template.Spec.Containers {
-		for _, a := range c.Args {
-			if a == argument {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return slices.Contains(c.Args, argument) })
 }
 
 // findInstallation finds the installation in one namespace, or, where that is "", in any; nil: there is

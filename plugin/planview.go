@@ -6,9 +6,9 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
 // rotationPlan makes the document that a dry run prints. nodes are all that were
@@ -17,7 +17,7 @@ func rotationPlan(p plan.Plan, nodes []inventory.Node, req plan.Request, unfinis
 	out := v1alpha1.RotationPlan{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.RotationPlanKind,
 		Services: req.Services, Restart: req.Restart.APIName(), ValiditySeconds: int64(req.Validity / time.Second),
-		Steps: []v1alpha1.PlanStep{}, LeftOut: fleet.LeftOut(p), NotInspected: append([]v1alpha1.NotInspected{}, p.NotInspected...),
+		Steps: []v1alpha1.PlanStep{}, LeftOut: printers.LeftOutItems(p.LeftOut), NotInspected: append([]v1alpha1.NotInspected{}, p.NotInspected...),
 		Effects: planEffects(p, nodes, req, now),
 	}
 	if out.RollbackOf = req.RollbackOf; out.RollbackOf != "" {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"context"
 	"errors"
 	"fmt"
@@ -187,7 +188,7 @@ func (o *rotateOptions) Validate() error {
 		return hint.AddTo(errors.New("--all and --service exclude each other"), "give one of them")
 	case len(o.request.Services) == 0:
 		return hint.AddTo(errors.New("no service is named"), "--service NAME[,NAME…] or --all, of %s", printers.JoinServices(certs.Services(), ", "))
-	case !oneOf(dryRuns, o.dryRun):
+	case !slices.Contains(dryRuns, o.dryRun):
 		return hint.AddTo(fmt.Errorf("unknown --dry-run %q", o.dryRun), "want one of %s", strings.Join(dryRuns, ", "))
 	case o.request.CheckValidity() != nil:
 		return hint.AddTo(fmt.Errorf("--%w", o.request.CheckValidity()),
@@ -203,20 +204,11 @@ func (o *rotateOptions) Validate() error {
 	return plan.ValidateMaxUnavailable(o.unavailable)
 }
 
-func oneOf(allowed []string, value string) bool {
-	for _, a := range allowed {
-		if a == value {
-			return true
-		}
-	}
-	return false
-}
-
 // trimmedList drops blanks and repetitions from a list that was separated by commas.
 func trimmedList(in []string) []string {
 	var out []string
 	for _, s := range in {
-		if s = strings.TrimSpace(s); s != "" && !oneOf(out, s) {
+		if s = strings.TrimSpace(s); s != "" && !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}

@@ -47,7 +47,7 @@ func (a *app) askConfirmation(ctx context.Context, question string) bool {
 	}()
 	select {
 	case answer := <-answers:
-		return oneOf([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))
+		return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer)))
 	case <-ctx.Done():
 		return false
 	}

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"context"
 	"fmt"
 	"strings"
@@ -48,7 +49,7 @@ func (f *transportFlags) validateTransport(cmd *cobra.Command) error {
 		return ""
 	}
 	switch {
-	case !oneOf(transports, f.transport):
+	case !slices.Contains(transports, f.transport):
 		return hint.AddTo(fmt.Errorf("unknown --transport %q", f.transport), "want one of %s", strings.Join(transports, ", "))
 	case f.overSSH():
 		if flag := changed("image", "image-pull-secret"); flag != "" {

@@ -29,8 +29,6 @@ type uninstallOptions struct {
 	conn connection
 }
 
-var uninstallDryRuns = []string{string(dryRunNone), string(dryRunClient), string(dryRunServer)}
-
 func (a *app) uninstallCommand(flags *connectionFlags) *cobra.Command {
 	o := &uninstallOptions{app: a, installFlags: installFlags{connectionFlags: flags}, timeout: durationFlag(7 * time.Minute)}
 	cmd := &cobra.Command{
@@ -62,14 +60,14 @@ or a RotationPolicy other than the default, since these cannot be restored.`,
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
 	o.addNamespace(f, "", "Namespace of the installation (default: wherever it is)")
 	f.VarP(&o.timeout, "timeout", "", "How long to wait until everything is deleted")
-	completeFlag(cmd, "dry-run", cobra.FixedCompletions(uninstallDryRuns, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "dry-run", cobra.FixedCompletions(dryRuns, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 // Complete parses the flags.
 func (o *uninstallOptions) Complete() error {
-	if !oneOf(uninstallDryRuns, o.dryRun) {
-		return hint.AddTo(fmt.Errorf("unknown --dry-run %q", o.dryRun), "want one of %s", strings.Join(uninstallDryRuns, ", "))
+	if !slices.Contains(dryRuns, o.dryRun) {
+		return hint.AddTo(fmt.Errorf("unknown --dry-run %q", o.dryRun), "want one of %s", strings.Join(dryRuns, ", "))
 	}
 	var err error
 	o.conn, err = o.newConnection()

@@ -224,7 +224,7 @@ func (r *Runner) executeRotation(ctx context.Context, c *v1alpha1.CertificateRot
 		message = "done and verified, except for nodes that could not be rotated: " + printers.SomeNames(skipped)
 	}
 	if len(ready.Plan.LeftOut) > 0 {
-		message += "; " + leftOutWords(fleet.LeftOut(ready.Plan))
+		message += "; " + leftOutWords(printers.LeftOutItems(ready.Plan.LeftOut))
 	}
 	if err != nil {
 		message = hint.TextOf(err)

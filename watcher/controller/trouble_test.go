@@ -22,6 +22,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
+	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -162,7 +163,7 @@ func TestCertificatesThatAreLeftOutAreInTheStatus(t *testing.T) {
 	left := plan.LeftOut{Node: "cp1", Service: certs.KubeAPIServer, Name: "apiserver-etcd-client", Path: "/pki/a.crt", NotAfter: noon, Reason: "no CA key"}
 	w.engine.plan.LeftOut = []plan.LeftOut{left}
 	w.engine.rotate = func(_ context.Context, o fleet.Options) (*v1alpha1.RotationReport, error) {
-		return &v1alpha1.RotationReport{ID: o.ID, Result: v1alpha1.Succeeded, LeftOut: fleet.LeftOut(o.Plan)}, nil
+		return &v1alpha1.RotationReport{ID: o.ID, Result: v1alpha1.Succeeded, LeftOut: printers.LeftOutItems(o.Plan.LeftOut)}, nil
 	}
 	w.runner().runNext(t.Context())
 	c = w.rotation("auto-1")

@@ -34,7 +34,7 @@ func (r *run) reportOf(ctx context.Context, err error) *v1alpha1.RotationReport 
 		}
 	}
 	report.NotInspected = r.Plan.NotInspected
-	report.LeftOut = LeftOut(r.Plan)
+	report.LeftOut = printers.LeftOutItems(r.Plan.LeftOut)
 	report.Collateral = append(report.Collateral, r.listCollateral(ctx)...)
 	report.Notes = slices.Concat(r.notes, r.etcdCopies(), r.lifetimeNotes())
 	for _, f := range r.overridden {
@@ -112,9 +112,6 @@ func (r *run) certificatesOf(node string, s certs.Service) []inventory.Certifica
 	}
 	return out
 }
-
-// LeftOut returns what a plan leaves out, as reports and plans show it; never nil.
-func LeftOut(p plan.Plan) []v1alpha1.LeftOut { return printers.LeftOutItems(p.LeftOut) }
 
 // leftOut says whether the plan leaves a certificate as it is.
 func (r *run) leftOut(node string, c inventory.Certificate) bool {
