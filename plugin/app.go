@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -192,15 +191,6 @@ func (a *app) secondInterruptText() string {
 		return fmt.Sprintf("stopped at once: the process on %s finishes or rolls back on its own.\nnext: %s", printers.SomeNames(nodes), strings.Join(commands, "\nnext: "))
 	}
 	return "stopped at once; the processes on the nodes end on their own"
-}
-
-// printNotes prints lines; empty ones are left out.
-func printNotes(w io.Writer, lines ...string) {
-	for _, l := range lines {
-		if l != "" {
-			fmt.Fprintln(w, l)
-		}
-	}
 }
 
 // silenceCobra has cobra print neither usage nor errors: runCommandLine does. What holds of the

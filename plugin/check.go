@@ -162,17 +162,17 @@ func (o *checkOptions) Run(ctx context.Context) error {
 	if found.unknown != nil {
 		return found.unknown
 	}
-	printNotes(o.ErrOut, printers.CheckHints(list, now)...)
-	printNotes(o.ErrOut, clockWarnings(found.nodes, now)...)
+	printers.PrintNotes(o.ErrOut, printers.CheckHints(list, now)...)
+	printers.PrintNotes(o.ErrOut, clockWarnings(found.nodes, now)...)
 	if o.findSecrets {
 		copied, err := findSecrets(ctx, c.api, certificatesOf(found.nodes))
 		if err != nil {
 			return err
 		}
-		printNotes(o.ErrOut, copied...)
+		printers.PrintNotes(o.ErrOut, copied...)
 	}
-	printNotes(o.ErrOut, c.who.expiresSoon(found.nodes, now, time.Duration(o.within)))
-	printNotes(o.ErrOut, printers.CheckVerdict(list, o.connectionFlags.commandLine()+o.transportArguments(), o.nodes, now))
+	printers.PrintNotes(o.ErrOut, c.who.expiresSoon(found.nodes, now, time.Duration(o.within)))
+	printers.PrintNotes(o.ErrOut, printers.CheckVerdict(list, o.connectionFlags.commandLine()+o.transportArguments(), o.nodes, now))
 	if printers.NeedsAttention(list) {
 		return errAttention
 	}

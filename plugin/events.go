@@ -1,10 +1,10 @@
 package plugin
 
 import (
-	"slices"
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 

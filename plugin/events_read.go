@@ -52,7 +52,7 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 			return printing.err
 		case !o.follow || (err != nil && !p.began):
 			if err == nil && p.printed == 0 {
-				printNotes(o.ErrOut, "No events.")
+				printers.PrintNotes(o.ErrOut, "No events.")
 			}
 			return err
 		case errors.As(err, new(*notAnEventError)):
@@ -67,7 +67,7 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 			refusals = 0
 		}
 		if !lost || p.news {
-			printNotes(o.ErrOut, "Connection lost, reconnecting …")
+			printers.PrintNotes(o.ErrOut, "Connection lost, reconnecting …")
 		}
 		lost = true
 		p.news = false

@@ -63,7 +63,7 @@ func (o *reader) runList(ctx context.Context) error {
 		return err
 	}
 	if len(list.Items) > 0 {
-		printNotes(o.ErrOut, fmt.Sprintf("Every record of one: %s %s %s", o.connectionFlags.commandLine(), historyName, printers.CleanText(list.Items[0].ID)))
+		printers.PrintNotes(o.ErrOut, fmt.Sprintf("Every record of one: %s %s %s", o.connectionFlags.commandLine(), historyName, printers.CleanText(list.Items[0].ID)))
 	}
 	return nil
 }

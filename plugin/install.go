@@ -1,12 +1,12 @@
 package plugin
 
 import (
-	"slices"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 

@@ -46,7 +46,7 @@ func (o *installOptions) runClient() error {
 	if o.natsSecret != "" {
 		files = fmt.Sprintf("Secret %q must have the keys %s; for each key that it lacks, remove the watcher's flag and the item of its volume.", o.natsSecret, natsKeys())
 	}
-	printNotes(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run. "+
+	printers.PrintNotes(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run. "+
 		"Where the definitions are new, apply it twice: the RotationPolicy needs one of them.")
 	return nil
 }
@@ -104,9 +104,9 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 			return err
 		}
 	}
-	printNotes(o.ErrOut, fmt.Sprintf("Installing rotate-certs %s in namespace %s (Kubernetes %s)%s.",
+	printers.PrintNotes(o.ErrOut, fmt.Sprintf("Installing rotate-certs %s in namespace %s (Kubernetes %s)%s.",
 		version.Version, o.targetNamespace(), i.kubernetes, map[bool]string{true: ", dry run", false: ""}[i.dry]))
-	printNotes(o.ErrOut, i.warnings...)
+	printers.PrintNotes(o.ErrOut, i.warnings...)
 	if err := i.printChanges(ctx, objects); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 		}
 	}
 	if i.dry {
-		printNotes(o.ErrOut, "Nothing was changed. To do it, run the same without --dry-run.")
+		printers.PrintNotes(o.ErrOut, "Nothing was changed. To do it, run the same without --dry-run.")
 		return nil
 	}
 	if err := i.pruneObjects(ctx, objects); err != nil {
@@ -132,7 +132,7 @@ func (o *installOptions) runInstall(ctx context.Context) error {
 	if err := i.admitOnlyThis(ctx); err != nil {
 		return err
 	}
-	printNotes(o.ErrOut, fmt.Sprintf("Done in %s. %s", printers.ElapsedTime(o.now().Sub(began)), i.describeEffect()), i.dashboardAddress(), "Next: "+o.sameCommand("status"))
+	printers.PrintNotes(o.ErrOut, fmt.Sprintf("Done in %s. %s", printers.ElapsedTime(o.now().Sub(began)), i.describeEffect()), i.dashboardAddress(), "Next: "+o.sameCommand("status"))
 	return nil
 }
 
@@ -171,5 +171,5 @@ func (a *app) printStage(stage, words string, began time.Time) {
 	if !began.IsZero() {
 		line += "   " + printers.ElapsedTime(a.now().Sub(began))
 	}
-	printNotes(a.ErrOut, printers.CleanText(line))
+	printers.PrintNotes(a.ErrOut, printers.CleanText(line))
 }

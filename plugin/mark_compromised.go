@@ -1,11 +1,11 @@
 package plugin
 
 import (
-	"slices"
 	"context"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"

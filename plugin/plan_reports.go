@@ -41,7 +41,7 @@ func (o *rotateOptions) runFromReports(ctx context.Context) error {
 	if err := printPlan(o.Out, o.format, document); err != nil {
 		return err
 	}
-	printNotes(o.ErrOut, "Nothing was created or changed.")
+	printers.PrintNotes(o.ErrOut, "Nothing was created or changed.")
 	return nil
 }
 

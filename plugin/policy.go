@@ -137,7 +137,7 @@ func (o *policyCheckOptions) fromCluster(ctx context.Context) error {
 	}
 	if o.object == nil {
 		o.object = &v1alpha1.RotationPolicy{}
-		printNotes(o.ErrOut, "The cluster has no RotationPolicy: the defaults are in force.")
+		printers.PrintNotes(o.ErrOut, "The cluster has no RotationPolicy: the defaults are in force.")
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func (o *policyCheckOptions) Run(ctx context.Context) error {
 	if o.offline {
 		return nil
 	}
-	printNotes(o.ErrOut, policyVerdict(report)...)
+	printers.PrintNotes(o.ErrOut, policyVerdict(report)...)
 	if slices.ContainsFunc(report.Items, func(p v1alpha1.PolicyProspect) bool { return p.TooLate }) {
 		return errAttention
 	}

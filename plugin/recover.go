@@ -133,13 +133,13 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 			return err
 		}
 		if settled {
-			printNotes(o.ErrOut, "Completed or undid what an interrupted rotation had left.")
+			printers.PrintNotes(o.ErrOut, "Completed or undid what an interrupted rotation had left.")
 		}
 	}
 	err = o.Run(ctx)
 	if errors.Is(err, plan.ErrNothing) {
 		if err = refuseWithoutCertificates(ctx, hosts); err == nil {
-			printNotes(o.ErrOut, "No certificate of these hosts has expired; nothing was changed.")
+			printers.PrintNotes(o.ErrOut, "No certificate of these hosts has expired; nothing was changed.")
 		}
 	}
 	if err != nil && !errors.Is(err, errLeftOut) || o.planOnly {
@@ -152,6 +152,6 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 	case unsettled != nil: // what was to be done is done and verified
 		o.printLine(fmt.Sprintf("warning: the hosts could not be asked again whether all is verified: %v", unsettled))
 	}
-	printNotes(o.ErrOut, "Your own kubeconfig may have expired, too: copy the one of the administrator (kubeadm: /etc/kubernetes/admin.conf) from a control-plane node.")
+	printers.PrintNotes(o.ErrOut, "Your own kubeconfig may have expired, too: copy the one of the administrator (kubeadm: /etc/kubernetes/admin.conf) from a control-plane node.")
 	return err
 }

@@ -94,7 +94,7 @@ func (o *rotateOptions) connectNodes(ctx context.Context) (c *cluster, disconnec
 		if o.withoutLock = !o.changesNothing(); !o.withoutLock {
 			note = "Without the API server: " + reasonOf(without) + "."
 		}
-		printNotes(o.ErrOut, note, "If certificates have expired, use "+displayName+" "+recoverName+" with the same hosts.")
+		printers.PrintNotes(o.ErrOut, note, "If certificates have expired, use "+displayName+" "+recoverName+" with the same hosts.")
 		if o.withoutLock && !o.terminal.in && !o.yes {
 			disconnect()
 			return nil, nil, errNotAgreed
@@ -132,10 +132,12 @@ func (o *rotateOptions) prepareRotation(ctx context.Context, c *cluster) (fleet.
 		held = nil // a plan needs no lock
 	}
 	r, err := fleet.Prepare(ctx, c.api, c.Scanner, o.request, fleet.PrepareOptions{
-		Now:      o.now(),
-		Scanning: func(nodes int) { printNotes(o.ErrOut, fmt.Sprintf("Scanning %s …", printers.CountOf(nodes, "node"))) },
-		Look:     o.connectionFlags.commandLine() + " check" + o.transportArguments(),
-		Held:     held,
+		Now: o.now(),
+		Scanning: func(nodes int) {
+			printers.PrintNotes(o.ErrOut, fmt.Sprintf("Scanning %s …", printers.CountOf(nodes, "node")))
+		},
+		Look: o.connectionFlags.commandLine() + " check" + o.transportArguments(),
+		Held: held,
 	})
 	if err == nil {
 		o.request = r.Request
@@ -182,17 +184,17 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation
 	if err := printPlan(o.Out, o.format, document); err != nil {
 		return err
 	}
-	printNotes(o.ErrOut, c.who.beingRenewed(p.Plan), "Nothing was changed."+admitted+" "+next)
+	printers.PrintNotes(o.ErrOut, c.who.beingRenewed(p.Plan), "Nothing was changed."+admitted+" "+next)
 	return nil
 }
 
 // announcePlan prints the plan on standard error.
 func (o *rotateOptions) announcePlan(p fleet.Rotation, document v1alpha1.RotationPlan, who *identity) error {
-	printNotes(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.unfinishedOther(p))
+	printers.PrintNotes(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.unfinishedOther(p))
 	if err := printPlan(o.ErrOut, printers.Table, document); err != nil {
 		return err
 	}
-	printNotes(o.ErrOut, who.beingRenewed(p.Plan))
+	printers.PrintNotes(o.ErrOut, who.beingRenewed(p.Plan))
 	return nil
 }
 
@@ -237,7 +239,7 @@ func (o *rotateOptions) runRotation(ctx context.Context, c *cluster, p fleet.Rot
 	if left != "" {
 		done += ", but " + left + ": see above"
 	}
-	printNotes(o.ErrOut, fmt.Sprintf("%s. Next: %s check%s", done, o.connectionFlags.commandLine(), o.transportArguments()))
+	printers.PrintNotes(o.ErrOut, fmt.Sprintf("%s. Next: %s check%s", done, o.connectionFlags.commandLine(), o.transportArguments()))
 	if left != "" {
 		return errLeftOut
 	}

@@ -1,9 +1,9 @@
 package plugin
 
 import (
-	"slices"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -87,7 +87,7 @@ func (a *app) connectHosts(ctx context.Context, f *hostFlags, known *connectionF
 	if err != nil {
 		return nil, nil, known.withRememberedHosts(err)
 	}
-	printNotes(a.ErrOut, fmt.Sprintf("Connecting to %s over ssh …", printers.CountOf(len(options.Addresses), "host")))
+	printers.PrintNotes(a.ErrOut, fmt.Sprintf("Connecting to %s over ssh …", printers.CountOf(len(options.Addresses), "host")))
 	if hosts, err = ssh.Connect(ctx, options); err != nil {
 		return nil, nil, err
 	}

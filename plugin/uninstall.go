@@ -95,7 +95,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 		return err
 	}
 	if r.isEmpty() {
-		printNotes(o.ErrOut, "Nothing of rotate-certs is installed in this cluster.")
+		printers.PrintNotes(o.ErrOut, "Nothing of rotate-certs is installed in this cluster.")
 		return nil
 	}
 	if dryRun(o.dryRun) != dryRunNone {
@@ -111,7 +111,7 @@ func (o *uninstallOptions) Run(ctx context.Context) error {
 	if len(r.kept) > 0 {
 		kept = "Kept: " + strings.Join(r.kept, "; ")
 	}
-	printNotes(o.ErrOut, kept, fmt.Sprintf("Done in %s: %s removed, none is left. No certificate was changed, and none is renewed automatically from now on.",
+	printers.PrintNotes(o.ErrOut, kept, fmt.Sprintf("Done in %s: %s removed, none is left. No certificate was changed, and none is renewed automatically from now on.",
 		printers.ElapsedTime(o.now().Sub(began)), printers.CountOf(r.removed, "object")))
 	return nil
 }

@@ -43,7 +43,7 @@ func (r *removal) showRemoval(ctx context.Context) error {
 	if len(r.kept) > 0 {
 		kept = "To be kept: " + strings.Join(r.kept, "; ")
 	}
-	printNotes(r.ErrOut, kept, "Nothing was changed."+admitted+" To do it, run the same without --dry-run.")
+	printers.PrintNotes(r.ErrOut, kept, "Nothing was changed."+admitted+" To do it, run the same without --dry-run.")
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -93,19 +92,10 @@ func (p *program) checkNode(ctx context.Context, format printers.Format, o print
 	if err := printers.PrintCertificates(p.stdout, format, list, o.Now); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
-	printNotes(p.stderr, printers.CheckHints(list, o.Now)...)
-	printNotes(p.stderr, printers.CheckVerdict(list, programName+" rotate", nil, o.Now))
+	printers.PrintNotes(p.stderr, printers.CheckHints(list, o.Now)...)
+	printers.PrintNotes(p.stderr, printers.CheckVerdict(list, programName+" rotate", nil, o.Now))
 	if printers.NeedsAttention(list) {
 		return errAttention
 	}
 	return nil
-}
-
-// printNotes prints the lines that are not empty.
-func printNotes(w io.Writer, lines ...string) {
-	for _, l := range lines {
-		if l != "" {
-			fmt.Fprintln(w, l)
-		}
-	}
 }

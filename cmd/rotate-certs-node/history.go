@@ -50,7 +50,7 @@ func (p *program) printRotations(format printers.Format) error {
 		return fmt.Errorf("print: %w", err)
 	}
 	if len(past) > 0 {
-		printNotes(p.stderr, fmt.Sprintf("Every record of one: %s history %s", programName, printers.CleanText(past[0].ID)))
+		printers.PrintNotes(p.stderr, fmt.Sprintf("Every record of one: %s history %s", programName, printers.CleanText(past[0].ID)))
 	}
 	return nil
 }

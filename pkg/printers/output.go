@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -43,10 +44,8 @@ func ParseFormat(s string) (Format, error) {
 		_, err := newTemplatePrinter(f)
 		return f, err
 	}
-	for _, known := range append(Formats, "") {
-		if s == known {
-			return f, nil
-		}
+	if s == "" || slices.Contains(Formats, s) {
+		return f, nil
 	}
 	return "", hint.AddTo(fmt.Errorf("unknown output format %q", s), "want one of %s", strings.Join(Formats, ", "))
 }
@@ -99,4 +98,13 @@ func PrintTable(w io.Writer, f Format, columns []Column, rows [][]string) error 
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
 	return table.Flush()
+}
+
+// PrintNotes prints the lines that are not empty.
+func PrintNotes(w io.Writer, lines ...string) {
+	for _, l := range lines {
+		if l != "" {
+			fmt.Fprintln(w, l)
+		}
+	}
 }

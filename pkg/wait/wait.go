@@ -19,13 +19,16 @@ func (b *Backoff) WaitLonger(ctx context.Context) error {
 }
 
 // SleepFor waits for a duration or the end of ctx, and returns the error of ctx.
-func SleepFor(ctx context.Context, d time.Duration) error {
+func SleepFor(ctx context.Context, d time.Duration) error { return SleepOrWake(ctx, d, nil) }
+
+// SleepOrWake is SleepFor that a value on wake, or its end, ends early.
+func SleepOrWake(ctx context.Context, d time.Duration, wake <-chan struct{}) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+	case <-wake:
 	case <-t.C:
-		return nil
 	}
+	return ctx.Err()
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -152,14 +153,9 @@ func (b *Bus) WaitReady(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		timer := time.NewTimer(50 * time.Millisecond) // a reconnect does not close changed
-		select {
-		case <-changed:
-		case <-timer.C:
-		case <-ctx.Done():
+		if wait.SleepOrWake(ctx, 50*time.Millisecond, changed) != nil { // a reconnect does not close changed
 			return errors.Join(ctx.Err(), err)
 		}
-		timer.Stop()
 	}
 }
 
@@ -200,20 +196,4 @@ func (b *Bus) Stats() Stats {
 		}
 	}
 	return s
-}
-
-// waitFor waits for some time, or until wake is closed. It returns false once ctx has ended.
-func waitFor(ctx context.Context, d time.Duration, wake ...<-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	var first <-chan struct{}
-	if len(wake) > 0 {
-		first = wake[0]
-	}
-	select {
-	case <-timer.C:
-	case <-first:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -63,7 +64,7 @@ func (b *Bus) consumeStream(ctx context.Context, c consumption) error {
 		}
 		if ctx.Err() == nil {
 			b.config.Log.Debug("consumer interrupted", "consumer", c.name, "error", err)
-			waitFor(ctx, 100*time.Millisecond)
+			_ = wait.SleepFor(ctx, 100*time.Millisecond)
 		}
 	}
 	return ctx.Err()
@@ -179,7 +180,7 @@ func (c *consumption) extendAckWait(msg jetstream.Msg) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {
-		for waitFor(ctx, c.bus.config.tuning.ackWait/3) {
+		for wait.SleepFor(ctx, c.bus.config.tuning.ackWait/3) == nil {
 			c.logUnconfirmed(c.bus.config.Log.Debug, msg.InProgress())
 		}
 	})
@@ -188,17 +189,17 @@ func (c *consumption) extendAckWait(msg jetstream.Msg) (stop func()) {
 
 // callHandler calls the handler until it does not return [ErrRetryLater].
 func (c *consumption) callHandler(ctx context.Context, e event.Event) error {
-	wait := c.bus.config.tuning.hold
+	pause := c.bus.config.tuning.hold
 	for {
 		err := c.recoverPanic(ctx, e)
 		if !errors.Is(err, ErrRetryLater) {
 			return err
 		}
 		c.bus.config.Log.Debug("event will be tried later", "consumer", c.name, "id", e.ID, "error", err)
-		if !waitFor(ctx, wait) {
+		if wait.SleepFor(ctx, pause) != nil {
 			return err
 		}
-		wait = min(2*wait, 30*time.Second)
+		pause = min(2*pause, 30*time.Second)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -164,7 +165,7 @@ func TestSlowHandlerKeepsItsMessage(t *testing.T) {
 	var calls atomic.Int32
 	background(t, b.ReceiveRequests, func(ctx context.Context, _ event.Event) error {
 		calls.Add(1)
-		waitFor(ctx, 3*250*time.Millisecond)
+		_ = wait.SleepFor(ctx, 3*250*time.Millisecond)
 		return nil
 	})
 	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)

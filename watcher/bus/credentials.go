@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // userOf reads a file of credentials. It returns the options of a connection, and the hash of
@@ -42,7 +44,7 @@ func userOf(file string) (options []nats.Option, used [sha256.Size]byte, err err
 // connection is kept.
 func (b *Bus) followCredentials(l *link) {
 	logged := l.used
-	for waitFor(b.ctx, b.config.tuning.watch) {
+	for wait.SleepFor(b.ctx, b.config.tuning.watch) == nil {
 		_, now, err := userOf(l.credentials)
 		if err == nil && now == l.used {
 			logged = now

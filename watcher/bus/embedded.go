@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
@@ -94,7 +95,7 @@ func (e *embedded) startFailure() error {
 
 // retryStart tries until the server runs.
 func (b *Bus) retryStart() {
-	for waitFor(b.ctx, b.config.tuning.watch) {
+	for wait.SleepFor(b.ctx, b.config.tuning.watch) == nil {
 		if b.embedded.startOnce() == nil {
 			b.ready.requestCheck()
 			return

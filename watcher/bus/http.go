@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -59,7 +60,7 @@ func (b *Bus) serveEvents(w http.ResponseWriter, r *http.Request) {
 		defer cancel()
 		out.flushHeader()
 		beating.Go(func() {
-			for waitFor(ctx, b.config.tuning.keepAlive) {
+			for wait.SleepFor(ctx, b.config.tuning.keepAlive) == nil {
 				if out.writeLine(nil) != nil {
 					cancel()
 				}

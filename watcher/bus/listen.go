@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // addListener adds the TLS listener and its users to the options of the server.
@@ -86,7 +87,7 @@ func (l *Listen) tlsConfig() (*tls.Config, error) {
 // followUsers reloads the users of the server when their file changes: removed users are
 // disconnected. An invalid file changes nothing.
 func (b *Bus) followUsers() {
-	for waitFor(b.ctx, b.config.tuning.watch) {
+	for wait.SleepFor(b.ctx, b.config.tuning.watch) == nil {
 		if err := b.embedded.reloadUsers(); err != nil {
 			b.config.Log.Error("invalid file of users of the NATS listener: the last valid users remain", "error", err)
 		}

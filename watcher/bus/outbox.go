@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -113,7 +114,7 @@ func (o *outbox) dropFirst() {
 func (o *outbox) publishLoop() {
 	const shortest = 50 * time.Millisecond
 	ctx := o.bus.ctx
-	wait := shortest
+	pause := shortest
 	for ctx.Err() == nil {
 		next, ok := o.firstLetter()
 		if !ok {
@@ -125,14 +126,14 @@ func (o *outbox) publishLoop() {
 		}
 		up, down := o.link.connectionState()
 		if down != nil {
-			waitFor(ctx, time.Minute, up)
+			_ = wait.SleepOrWake(ctx, time.Minute, up)
 			continue
 		}
 		err := o.publishOne(ctx, next)
 		switch {
 		case err == nil:
 			o.dropFirst()
-			wait = shortest
+			pause = shortest
 			continue
 		case isPermanent(err):
 			o.bus.counters.refused.Add(1)
@@ -143,8 +144,8 @@ func (o *outbox) publishLoop() {
 			o.bus.ready.requestCheck()
 		}
 		o.link.log.Debug("event not published yet", "subject", next.subject, "error", err)
-		waitFor(ctx, wait, up)
-		wait = min(2*wait, 5*time.Second)
+		_ = wait.SleepOrWake(ctx, pause, up)
+		pause = min(2*pause, 5*time.Second)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -49,7 +50,7 @@ func (b *Bus) readStream(ctx context.Context, stream string, since time.Time, fo
 		if isMissing(err) {
 			b.ready.requestCheck()
 		}
-		waitFor(ctx, 100*time.Millisecond)
+		_ = wait.SleepFor(ctx, 100*time.Millisecond)
 		if err := b.WaitReady(ctx); err != nil {
 			return err
 		}

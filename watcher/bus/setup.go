@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // readiness is whether streams and consumers exist and comply.
@@ -58,7 +59,7 @@ func (r *readiness) requestCheck() {
 
 // declareLoop creates or checks streams and consumers, and again after requestCheck.
 func (b *Bus) declareLoop() {
-	wait := 250 * time.Millisecond
+	pause := 250 * time.Millisecond
 	for b.ctx.Err() == nil {
 		up, down := b.rotator.connectionState()
 		err := down
@@ -71,12 +72,12 @@ func (b *Bus) declareLoop() {
 		b.ready.setError(err)
 		switch {
 		case down != nil:
-			waitFor(b.ctx, time.Minute, up)
+			_ = wait.SleepOrWake(b.ctx, time.Minute, up)
 		case err != nil:
-			waitFor(b.ctx, wait, up)
-			wait = min(2*wait, 30*time.Second)
+			_ = wait.SleepOrWake(b.ctx, pause, up)
+			pause = min(2*pause, 30*time.Second)
 		default:
-			wait = 250 * time.Millisecond
+			pause = 250 * time.Millisecond
 			select {
 			case <-b.ready.again:
 			case <-b.ctx.Done():

@@ -14,6 +14,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Decider decides whenever the picture, the policy, a CompromisedCertificate or a rotation
@@ -124,25 +125,25 @@ func (d *Decider) Start(ctx context.Context) error {
 		if err == nil {
 			logOnce()
 		}
-		wait := maxDecideInterval
+		pause := maxDecideInterval
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
 			d.Log.Error("decide", "error", err)
-			wait = retryAfter
+			pause = retryAfter
 		case !next.IsZero():
-			wait = min(max(next.Sub(d.Now()), debounceDelay), maxDecideInterval)
+			pause = min(max(next.Sub(d.Now()), debounceDelay), maxDecideInterval)
 		}
-		if !d.awaitChange(ctx, wait) {
+		if !d.awaitChange(ctx, pause) {
 			return nil
 		}
 	}
 }
 
 // awaitChange waits for a change, or for the given time. It returns false once ctx has ended.
-func (d *Decider) awaitChange(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
+func (d *Decider) awaitChange(ctx context.Context, most time.Duration) bool {
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -151,11 +152,8 @@ func (d *Decider) awaitChange(ctx context.Context, wait time.Duration) bool {
 		return true
 	case <-d.wake:
 	}
-	timer.Reset(debounceDelay)
-	select {
-	case <-ctx.Done():
+	if wait.SleepFor(ctx, debounceDelay) != nil {
 		return false
-	case <-timer.C:
 	}
 	select { // the next decision includes all changes until now
 	case <-d.wake:

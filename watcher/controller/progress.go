@@ -10,8 +10,8 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
-	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
 // writeEvery limits how often progress is written to the API: each of a thousand nodes passes

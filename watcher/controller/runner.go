@@ -17,6 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -93,17 +94,9 @@ func NewRunner(r *Runner) *Runner {
 func (r *Runner) Start(ctx context.Context) error {
 	r.republishEnds(ctx)
 	for {
-		pause := r.runNext(ctx)
-		if ctx.Err() != nil {
+		if wait.SleepOrWake(ctx, r.runNext(ctx), r.wake) != nil {
 			return nil
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-r.wake:
-		case <-timer.C:
-		}
-		timer.Stop()
 	}
 }
 

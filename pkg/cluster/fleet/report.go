@@ -119,4 +119,3 @@ func (r *run) leftOut(node string, c inventory.Certificate) bool {
 		return l.Node == node && l.Service == c.Service && l.Name == c.Name && l.Path == c.Store.Cert && l.User == c.Store.User
 	})
 }
-

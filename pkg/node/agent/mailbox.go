@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
@@ -81,13 +82,11 @@ func (m *mailbox) deliver(ctx context.Context, to Reports, health *Health, log *
 			pause = firstPause
 			continue
 		}
-		wait := pause/2 + rand.N(pause) //nolint:gosec // spreads nodes, hides nothing
-		log.Warn("report not written, trying again", "node", report.Name, "error", err, "in", wait.Round(time.Millisecond).String())
-		select {
-		case <-ctx.Done():
+		again := pause/2 + rand.N(pause) //nolint:gosec // spreads nodes, hides nothing
+		log.Warn("report not written, trying again", "node", report.Name, "error", err, "in", again.Round(time.Millisecond).String())
+		// The change on this node may be the API server's restart.
+		if wait.SleepOrWake(ctx, again, m.wake) != nil {
 			return
-		case <-m.wake: // the change on this node may be the API server's restart
-		case <-time.After(wait):
 		}
 		pause = min(2*pause, longPause)
 	}

@@ -4,8 +4,6 @@ import (
 	"path"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/settings"
@@ -53,20 +51,9 @@ func (d *discovery) addController(p *program) {
 // readClientConnection reads a component's configuration file; an unreadable file is recorded.
 func (d *discovery) readClientConnection(p *program, conf string) (clientConnection, bool) {
 	var c clientConnection
-	host, ok := d.hostPath(p, conf)
-	if !ok {
-		return c, false
-	}
-	data, err := d.root.ReadFile(host)
-	if err == nil {
-		err = yaml.Unmarshal(data, &c)
-	}
-	if err != nil {
-		d.notInspected(p.service, host, err.Error())
-		return clientConnection{}, false
-	}
+	ok := d.readConfiguration(p, conf, &c)
 	c.ClientConnection.Kubeconfig = pathWithin(conf, c.ClientConnection.Kubeconfig)
-	return c, true
+	return c, ok
 }
 
 // proxyName is the name of kube-proxy's client certificate.

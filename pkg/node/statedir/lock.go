@@ -53,7 +53,7 @@ func (d *Dir) TakeLock(ctx context.Context, holder Holder) (release func(), err 
 			_ = f.Close()
 			return nil, fmt.Errorf("lock %q: %w", HostPath, err)
 		}
-		if wait.SleepFor(ctx, 100 * time.Millisecond) != nil {
+		if wait.SleepFor(ctx, 100*time.Millisecond) != nil {
 			other := readHolder(f)
 			_ = f.Close()
 			return nil, &LockedError{Holder: other}
