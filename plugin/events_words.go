@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -66,9 +67,7 @@ func (e cloudEvent) inWords(wide bool) string {
 	if where == "" && len(e.Data.Nodes) > 0 {
 		where = printers.SomeNames(e.Data.Nodes)
 	}
-	if where == "" {
-		where = printers.Nothing
-	}
+	where = cmp.Or(where, printers.Nothing)
 	text := fmt.Sprintf("%s  %-10s  %s", printers.ToTheSecond(e.Time), where, e.describeEvent())
 	if wide {
 		text += fmt.Sprintf("  [%s %s]", e.shortType(), e.ID)

@@ -50,12 +50,7 @@ func validPlaces(s manifests.Settings) error {
 
 // overlapsAny reports whether a directory is, lies in, or holds one of others.
 func overlapsAny(dir string, others []string) bool {
-	for _, o := range others {
-		if manifests.Within(dir, o) || manifests.Within(o, dir) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(others, func(o string) bool { return manifests.Within(dir, o) || manifests.Within(o, dir) })
 }
 
 // cleanDirectories are the values of a flag that names some, without slashes at their ends.

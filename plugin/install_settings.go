@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,9 +54,7 @@ func (o *installOptions) mergedSettings(s manifests.Settings) (manifests.Setting
 			set()
 		}
 	}
-	if s.Image == "" {
-		s.Image = version.NodeImage()
-	}
+	s.Image = cmp.Or(s.Image, version.NodeImage())
 	if s.WatcherImage == "" || (o.set.Changed("image") && !o.set.Changed("watcher-image")) {
 		beside, known := manifests.WatcherImageBeside(s.Image)
 		switch {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -207,10 +208,7 @@ func (o *markCompromisedOptions) createObject(ctx context.Context, api *objects,
 }
 
 func (o *markCompromisedOptions) printCreated(object *unstructured.Unstructured) error {
-	name := object.GetName()
-	if name == "" {
-		name = object.GetGenerateName() + "…"
-	}
+	name := cmp.Or(object.GetName(), object.GetGenerateName()+"…")
 	switch o.format {
 	case printers.JSON, printers.YAML:
 		return printers.PrintDocument(o.Out, o.format, object.Object)

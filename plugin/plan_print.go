@@ -3,6 +3,7 @@ package plugin
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -142,11 +143,7 @@ func planTitle(id string, req plan.Request, unfinished *plan.Unfinished) string 
 	if unfinished == nil {
 		return fmt.Sprintf("Rotation %s, new: %s. The CA stays. Workloads are not touched.", id, requestScope(req))
 	}
-	done := make([]string, 0, len(unfinished.Committed))
-	for n := range unfinished.Committed {
-		done = append(done, n)
-	}
-	slices.Sort(done)
+	done := slices.Sorted(maps.Keys(unfinished.Committed))
 	before := "no node is done yet"
 	if len(done) > 0 {
 		before = printers.SomeNames(done) + " done before"

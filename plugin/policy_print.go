@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -132,9 +133,7 @@ func policyVerdict(r v1alpha1.PolicyReport) []string {
 				string(renewal.ReasonFreeze): "it expires before the freeze ends",
 			}[p.Reason]
 		}
-		if why == "" {
-			why = "it has expired, or expires too soon"
-		}
+		why = cmp.Or(why, "it has expired, or expires too soon")
 		if line := fmt.Sprintf("%s of %s: %s", p.Name, p.Node, why); len(out) < printers.MaxHints && !seen[line] {
 			seen[line] = true
 			out = append(out, line)

@@ -2,8 +2,10 @@ package plugin
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -95,10 +97,7 @@ func (p *progress) announceNode(ev fleet.Progress) bool {
 // keepLine writes a line that stays.
 func (p *progress) keepLine(ev fleet.Progress) {
 	p.eraseLines()
-	name := ev.Node
-	if name == "" {
-		name = string(ev.Phase)
-	}
+	name := cmp.Or(ev.Node, string(ev.Phase))
 	line := fmt.Sprintf("%-*s  %s", p.pad, name, ev.Text)
 	if ev.Took > 0 {
 		line += "   " + printers.ElapsedTime(ev.Took)
@@ -172,11 +171,7 @@ func (p *progress) drawLines() {
 	if p.width == nil {
 		return
 	}
-	names := make([]string, 0, len(p.busy))
-	for n := range p.busy {
-		names = append(names, n)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(p.busy))
 	var lines []string
 	for i, n := range names {
 		if i == maxLive-1 && len(names) > maxLive {

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,12 +37,7 @@ func certificatesOf(nodes []inventory.Node) map[string]string {
 // findSecrets describes the copies of certificates in Secrets. names maps fingerprints to the
 // certificates' names.
 func findSecrets(ctx context.Context, a api, names map[string]string) ([]string, error) {
-	fingerprints := make([]string, 0, len(names))
-	for f := range names {
-		fingerprints = append(fingerprints, f)
-	}
-	slices.Sort(fingerprints)
-	found, err := a.SecretCopies(ctx, fingerprints)
+	found, err := a.SecretCopies(ctx, slices.Sorted(maps.Keys(names)))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -66,11 +67,7 @@ var colours = map[string]string{
 // paintStatus colours the status at the end of each line of a table.
 func paintStatus(table string) string {
 	lines := strings.Split(table, "\n")
-	words := make([]string, 0, len(colours))
-	for w := range colours {
-		words = append(words, w)
-	}
-	slices.Sort(words)
+	words := slices.Sorted(maps.Keys(colours))
 	for i, l := range lines {
 		for _, w := range words {
 			if strings.HasSuffix(l, "  "+w) {

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -25,9 +26,7 @@ const DefaultWithin = 30 * 24 * time.Hour
 // ValidityStatus depends only on the dates. within 0 means the default: [DefaultWithin], or 20
 // % of the certificate's life where that is shorter. The reason is empty for OK.
 func (f Facts) ValidityStatus(now time.Time, within time.Duration) (Status, string) {
-	if within == 0 {
-		within = min(DefaultWithin, f.NotAfter.Sub(f.NotBefore)/5)
-	}
+	within = cmp.Or(within, min(DefaultWithin, f.NotAfter.Sub(f.NotBefore)/5))
 	switch {
 	case now.Before(f.NotBefore):
 		return NotYetValid, fmt.Sprintf("valid only from %s; check this node's clock", f.NotBefore.Format(time.RFC3339))

@@ -6,6 +6,7 @@
 package inventory
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -135,10 +136,6 @@ func (n *Node) ControlPlane() bool {
 	if n.Known.ControlPlane || n.Known.Etcd {
 		return true
 	}
-	for _, s := range []certs.Service{certs.KubeAPIServer, certs.Etcd, certs.KubeControllerManager, certs.KubeScheduler} {
-		if n.ComponentOf(s) != nil {
-			return true
-		}
-	}
-	return false
+	services := []certs.Service{certs.KubeAPIServer, certs.Etcd, certs.KubeControllerManager, certs.KubeScheduler}
+	return slices.ContainsFunc(services, func(s certs.Service) bool { return n.ComponentOf(s) != nil })
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,9 +21,7 @@ func ValidateMaxUnavailable(v string) error {
 
 // waveSize is MaxUnavailable applied to a number of workers: rounded down, at least 1.
 func waveSize(v string, workers int) (int, error) {
-	if v == "" {
-		v = DefaultMaxUnavailable
-	}
+	v = cmp.Or(v, DefaultMaxUnavailable)
 	digits, percent := strings.CutSuffix(v, "%")
 	n, err := strconv.Atoi(digits)
 	if err != nil || n < 1 || (percent && n > 100) {

@@ -1,6 +1,7 @@
 package printers
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -99,10 +100,7 @@ func problemText(c v1alpha1.Certificate) string {
 func authorityRows(authorities []v1alpha1.Authority, now time.Time) [][]string {
 	rows := make([][]string, 0, len(authorities))
 	for _, a := range authorities {
-		keyOn := SomeNames(a.KeyOn)
-		if keyOn == "" {
-			keyOn = "none of these nodes"
-		}
+		keyOn := cmp.Or(SomeNames(a.KeyOn), "none of these nodes")
 		status := statusWord(a.Status)
 		if a.Renewed {
 			status = "RENEWED"

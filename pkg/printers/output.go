@@ -3,6 +3,7 @@
 package printers
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -90,9 +91,7 @@ func PrintTable(w io.Writer, f Format, columns []Column, rows [][]string) error 
 			if columns[i].Wide && f != Wide {
 				continue
 			}
-			if cell == "" {
-				cell = Nothing
-			}
+			cell = cmp.Or(cell, Nothing)
 			cells = append(cells, CleanText(cell))
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -28,12 +29,7 @@ var TemplateFormats = []string{jsonPath + "=", jsonPathAsJSON + "=", jsonPathFil
 
 // isTemplate reports whether a format takes a template.
 func (f Format) isTemplate() bool {
-	for _, name := range TemplateFormats {
-		if strings.HasPrefix(string(f)+"=", name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(TemplateFormats, func(name string) bool { return strings.HasPrefix(string(f)+"=", name) })
 }
 
 // newTemplatePrinter returns kubectl's printer for a format with a template. Fields that a document

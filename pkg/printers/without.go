@@ -1,6 +1,7 @@
 package printers
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -25,9 +26,7 @@ func WithoutCertificate(items []NoCertificate) []string {
 	nodes := map[group][]string{}
 	for _, b := range items {
 		g := group{b.Service, strings.TrimSuffix(CleanText(b.Reason), ".")}
-		if g.reason == "" {
-			g.reason = "it has no certificate there"
-		}
+		g.reason = cmp.Or(g.reason, "it has no certificate there")
 		if nodes[g] == nil {
 			order = append(order, g)
 		}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,10 +49,7 @@ func Open(ctx context.Context, config Config) (*Bus, error) {
 func (b *Bus) openAll() error {
 	var err error
 	reporter := b.config.Credentials
-	rotator := b.config.RotatorCredentials
-	if rotator == "" {
-		rotator = reporter
-	}
+	rotator := cmp.Or(b.config.RotatorCredentials, reporter)
 	if len(b.config.URLs) == 0 {
 		if b.embedded, err = startEmbedded(&b.config); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,17 +127,13 @@ func (t *tuning) setDefaults(embedded bool) {
 		{&t.ackWait, ackWait}, {&t.hold, time.Second}, {&t.request, 5 * time.Second}, {&t.reconnect, reconnect},
 		{&t.watch, 5 * time.Second}, {&t.keepAlive, 30 * time.Second}, {&t.compromisedEvery, 30 * time.Second},
 	} {
-		if *d.value == 0 {
-			*d.value = d.or
-		}
+		*d.value = cmp.Or(*d.value, d.or)
 	}
 	for _, n := range []struct {
 		value *int
 		or    int
 	}{{&t.outbox, 8192}, {&t.followers, 16}, {&t.compromisedBurst, 100}} {
-		if *n.value == 0 {
-			*n.value = n.or
-		}
+		*n.value = cmp.Or(*n.value, n.or)
 	}
 	if t.retry == nil {
 		t.retry = []time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute}

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
@@ -32,9 +33,7 @@ func (e *embedded) addListener(o *server.Options) error {
 	if o.Host = host; host == "" {
 		o.Host = "0.0.0.0"
 	}
-	if o.Port == 0 {
-		o.Port = server.RANDOM_PORT
-	}
+	o.Port = cmp.Or(o.Port, server.RANDOM_PORT)
 	if _, err := tls.LoadX509KeyPair(l.TLS.Cert, l.TLS.Key); err != nil {
 		return fmt.Errorf("read certificate %q of the NATS listener: %w", l.TLS.Cert, err)
 	}

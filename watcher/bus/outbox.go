@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,9 +73,7 @@ func (o *outbox) addEvent(e event.Event, raw []byte) error {
 	if request && at > inOrder {
 		// Not before the first event, which may be in transmission.
 		at = 1 + slices.IndexFunc(o.queue[1:], func(l letter) bool { return !l.request })
-		if at == 0 {
-			at = len(o.queue)
-		}
+		at = cmp.Or(at, len(o.queue))
 	}
 	o.queue = slices.Insert(o.queue, at, letter{id: e.ID, subject: SubjectOf(e), raw: raw, request: request})
 	o.ids[e.ID] = true

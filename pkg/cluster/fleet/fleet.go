@@ -4,6 +4,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -182,8 +183,6 @@ func Rotate(ctx context.Context, c Cluster, o Options) (*v1alpha1.RotationReport
 }
 
 func (o Options) withDefaults() Options {
-	if o.Command == "" {
-		o.Command = "kubectl rotate-certs"
-	}
+	o.Command = cmp.Or(o.Command, "kubectl rotate-certs")
 	return o
 }

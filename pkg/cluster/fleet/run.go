@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,9 +61,7 @@ func newRun(c Cluster, o Options) *run {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Timeout == 0 {
-		o.Timeout = defaultTimeout
-	}
+	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
 	return &run{Options: o, cluster: c, startTime: o.startTime(o.Now()), scope: o.Request.ScopeText(),
 		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, early: earlyStaging{workers: map[string]*worker{}}, signers: signers{byNode: map[string]*worker{}}, outcomes: map[string]outcome{}}
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,9 +43,7 @@ func (r *run) nodeFailed(node string, result v1alpha1.Result, what, why, next st
 		own = node + ": state unknown: neither old nor new certificates could be verified"
 	}
 	r.recordOutcome(node, result, why)
-	if next == "" {
-		next = r.continueHint()
-	}
+	next = cmp.Or(next, r.continueHint())
 	return &StopError{What: what, State: append([]string{own}, r.nodeStates(node)...), Why: why, Look: r.historyCommand(node), Next: next, kind: kind}
 }
 

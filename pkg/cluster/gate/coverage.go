@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/url"
@@ -103,10 +104,7 @@ func CheckMembers(nodes []inventory.Node, healths []inventory.Health) []Finding 
 			if slices.ContainsFunc(healths, own) || slices.ContainsFunc(nodes, scanned) {
 				continue
 			}
-			where := strings.Join(m.ClientURLs, ", ")
-			if where == "" {
-				where = "unknown address"
-			}
+			where := cmp.Or(strings.Join(m.ClientURLs, ", "), "unknown address")
 			out.addOnce(fmt.Sprintf("etcd member %x is not scanned", m.ID), "etcd member %q (%s) is on none of the hosts: "+
 				"without the cluster's lock, another rotation could restart it at the same time", m.Name, where)
 		}

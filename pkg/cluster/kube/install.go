@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
@@ -31,9 +32,7 @@ func PodTrouble(p *corev1.Pod) (trouble *PodError, final bool) {
 	if trouble != nil {
 		trouble.Node = p.Spec.NodeName
 		trouble.Pod = p.Namespace + "/" + p.Name
-		if trouble.Node == "" {
-			trouble.Node = "no node yet"
-		}
+		trouble.Node = cmp.Or(trouble.Node, "no node yet")
 	}
 	return trouble, final
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -202,12 +203,7 @@ func pointersTo[T any](in []T) []*T {
 }
 
 func isRunning(p *corev1.Pod) bool {
-	for _, c := range containerStatuses(p) {
-		if c.State.Running != nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(containerStatuses(p), func(c corev1.ContainerStatus) bool { return c.State.Running != nil })
 }
 
 // hasEnded reports whether the pod's process has ended and is not restarted.

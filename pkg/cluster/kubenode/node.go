@@ -4,6 +4,7 @@
 package kubenode
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -188,12 +189,8 @@ func Describe(n *corev1.Node) Node {
 		ClusterAPI:    clusterAPI(n.Annotations),
 	}
 	// A node that never reported has its labels at least.
-	if out.OS == "" {
-		out.OS = n.Labels[corev1.LabelOSStable]
-	}
-	if out.Arch == "" {
-		out.Arch = n.Labels[corev1.LabelArchStable]
-	}
+	out.OS = cmp.Or(out.OS, n.Labels[corev1.LabelOSStable])
+	out.Arch = cmp.Or(out.Arch, n.Labels[corev1.LabelArchStable])
 	out.Virtual = n.Labels["type"] == "virtual-kubelet" ||
 		strings.HasPrefix(n.Spec.ProviderID, "virtual-kubelet://") ||
 		slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == "virtual-kubelet.io/provider" })

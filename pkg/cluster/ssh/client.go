@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,10 +133,7 @@ type ConnectionError struct {
 }
 
 func (e *ConnectionError) Error() string {
-	said := e.Said
-	if said == "" {
-		said = "the connection broke"
-	}
+	said := cmp.Or(e.Said, "the connection broke")
 	return fmt.Sprintf("connect to %q over ssh: %s", e.Host, said)
 }
 

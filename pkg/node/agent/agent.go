@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -50,9 +51,7 @@ type Options struct {
 }
 
 func (o *Options) fillDefaults() {
-	if o.Root == "" {
-		o.Root = "/"
-	}
+	o.Root = cmp.Or(o.Root, "/")
 	if o.Interval <= 0 {
 		o.Interval = DefaultInterval
 	}

@@ -68,12 +68,8 @@ func watchedPlaces(root hostfs.Root, node inventory.Node) []string {
 // isElsewhere reports whether a path needs no watch: it is no file system of the host, or
 // changes all the time.
 func isElsewhere(file string) bool {
-	for _, top := range []string{"/proc/", "/sys/", "/dev/", "/run/", "/var/run/", "/var/lib/kubelet/pods/", "/var/log/"} {
-		if strings.HasPrefix(file, top) {
-			return true
-		}
-	}
-	return false
+	places := []string{"/proc/", "/sys/", "/dev/", "/run/", "/var/run/", "/var/lib/kubelet/pods/", "/var/log/"}
+	return slices.ContainsFunc(places, func(top string) bool { return strings.HasPrefix(file, top) })
 }
 
 // onTheWay lists the directories that hold a file, or a symlink that leads to it, all without

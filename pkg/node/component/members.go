@@ -1,6 +1,7 @@
 package component
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,10 +158,7 @@ func addOwnQuota(e *inventory.Etcd, node inventory.Node) {
 	}
 	for i := range e.Members {
 		if m := &e.Members[i]; m.ID == e.LocalID && m.DBQuota == 0 {
-			m.DBQuota = c.DBQuotaBytes
-			if m.DBQuota == 0 {
-				m.DBQuota = defaultQuota
-			}
+			m.DBQuota = cmp.Or(c.DBQuotaBytes, defaultQuota)
 		}
 	}
 }

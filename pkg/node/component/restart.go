@@ -1,6 +1,7 @@
 package component
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -116,11 +117,7 @@ func (r *Runtime) GraceOf(c inventory.Component) time.Duration {
 	case certs.Etcd:
 		return 0
 	case certs.KubeAPIServer:
-		grace := r.Grace
-		if grace == 0 {
-			grace = shortGrace
-		}
-		return c.ShutdownDelay() + grace
+		return c.ShutdownDelay() + cmp.Or(r.Grace, shortGrace)
 	}
 	if !slices.Contains(certs.Services(), c.Service) {
 		return time.Duration(c.GraceSeconds) * time.Second // no component: the pod's own limit

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
@@ -13,10 +14,7 @@ const defaultAPIServerPort = "6443"
 
 // apiServerAddress is the address of an API server as seen from its own node.
 func (p *program) apiServerAddress() string {
-	port := p.args.lastValue("secure-port")
-	if port == "" {
-		port = defaultAPIServerPort
-	}
+	port := cmp.Or(p.args.lastValue("secure-port"), defaultAPIServerPort)
 	return joinHostPort(localAddress(p.args.lastValue("bind-address")), port)
 }
 
@@ -26,10 +24,7 @@ func (p *program) advertisedAddress() string {
 	if host == "" {
 		return p.apiServerAddress()
 	}
-	port := p.args.lastValue("secure-port")
-	if port == "" {
-		port = defaultAPIServerPort
-	}
+	port := cmp.Or(p.args.lastValue("secure-port"), defaultAPIServerPort)
 	return joinHostPort(host, port)
 }
 
@@ -69,10 +64,7 @@ func (d *discovery) addInMemory(s certs.Service, name, address, serverName strin
 // addSelfMade records the serving pair that a component without --tls-cert-file makes at
 // its first start and uses again at the next, where it keeps it on the host: in --cert-dir.
 func (d *discovery) addSelfMade(p *program, pair, defaultDir string, r role) {
-	dir := p.args.lastValue("cert-dir")
-	if dir == "" {
-		dir = defaultDir
-	}
+	dir := cmp.Or(p.args.lastValue("cert-dir"), defaultDir)
 	cert, err := p.files.hostPath(path.Join(dir, pair+".crt"))
 	if err == nil {
 		_, err = d.root.Stat(cert)

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"path"
 	"slices"
 
@@ -110,9 +111,7 @@ func (d *discovery) addAuthorityFile(s certs.Service, cert, key string) {
 		if !slices.Contains(a.Services, s) {
 			a.Services = append(a.Services, s)
 		}
-		if a.Key == "" {
-			a.Key = key
-		}
+		a.Key = cmp.Or(a.Key, key)
 		return
 	}
 	d.out.Authorities = append(d.out.Authorities, AuthorityFile{Path: cert, Key: key, Services: []certs.Service{s}})

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
@@ -23,10 +24,7 @@ var controllerPorts = map[certs.Service]string{certs.KubeControllerManager: "102
 // addController records the files of the controller manager and the scheduler: up to three
 // kubeconfigs, which often are one file, and a serving certificate where one is named.
 func (d *discovery) addController(p *program) {
-	port := p.args.lastValue("secure-port")
-	if port == "" {
-		port = controllerPorts[p.service]
-	}
+	port := cmp.Or(p.args.lastValue("secure-port"), controllerPorts[p.service])
 	address := joinHostPort(localAddress(p.args.lastValue("bind-address")), port)
 	if !p.isolated && port != "0" {
 		p.component.Health = "https://" + address + "/healthz"

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"net/url"
 	"path"
 	"slices"
@@ -93,10 +94,7 @@ func dataDirectory(get etcdSettings) string {
 	if data := get("data-dir"); data != "" {
 		return data
 	}
-	name := get("name")
-	if name == "" {
-		name = "default"
-	}
+	name := cmp.Or(get("name"), "default")
 	return name + ".etcd"
 }
 

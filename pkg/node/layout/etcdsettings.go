@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -79,9 +80,7 @@ var etcdFields = func() map[string]string {
 
 // configValue is the scalar at a path of a configuration file; "" where there is none.
 func configValue(c map[string]any, field, flag string) string {
-	if field == "" {
-		field = flag
-	}
+	field = cmp.Or(field, flag)
 	for {
 		name, rest, nested := strings.Cut(field, ".")
 		if !nested {

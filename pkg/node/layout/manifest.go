@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -64,9 +65,7 @@ func parseManifest(data []byte) (*pod, error) {
 	if p.Kind != "Pod" {
 		return nil, errors.New("parse manifest: not a pod")
 	}
-	if p.Metadata.Namespace == "" {
-		p.Metadata.Namespace = "default"
-	}
+	p.Metadata.Namespace = cmp.Or(p.Metadata.Namespace, "default")
 	return &p, nil
 }
 

@@ -169,10 +169,7 @@ func (d *discovery) readContainer(f manifestFile, c *container, init bool) {
 		// A container that has run to its end reads the file again when its pod starts.
 		Restartable: !init || c.RestartPolicy == "Always", GraceSeconds: f.pod.gracePeriod(),
 	}}
-	words := slices.Concat(c.Command, c.Args)
-	for _, value := range env {
-		words = append(words, value)
-	}
+	words := slices.AppendSeq(slices.Concat(c.Command, c.Args), maps.Values(env))
 	for i := range words {
 		words[i] = expandPod(words[i], env)
 	}

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -143,10 +144,7 @@ func (d *discovery) unmanagedPod(p process) *program {
 	case namespace != systemNamespace && !p.hostNetwork:
 		return nil
 	}
-	pod := name
-	if pod == "" {
-		pod = p.place.podUID
-	}
+	pod := cmp.Or(name, p.place.podUID)
 	reason := fmt.Sprintf("runs as the ordinary pod %s/%s and not as a static pod: its certificates come from Secrets, which are not inspected or renewed", namespace, pod)
 	d.notInspectedByDesign(p.service, "", strings.Replace(reason, " /", " ", 1))
 	return d.fromPod(p, strings.Replace(reason, " /", " ", 1))

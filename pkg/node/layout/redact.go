@@ -2,6 +2,7 @@ package layout
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -35,17 +36,10 @@ func redactArgs(args arguments) []string {
 // one or a number.
 func secretFlag(name string) bool {
 	name = strings.ToLower(name)
-	for _, ending := range []string{"file", "dir", "path", "ttl", "url", "expiration"} {
-		if strings.HasSuffix(name, ending) {
-			return false
-		}
-	}
-	for _, word := range []string{"token", "password", "passwd", "secret", "credential", "apikey", "api-key"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
+	endings := []string{"file", "dir", "path", "ttl", "url", "expiration"}
+	words := []string{"token", "password", "passwd", "secret", "credential", "apikey", "api-key"}
+	return !slices.ContainsFunc(endings, func(ending string) bool { return strings.HasSuffix(name, ending) }) &&
+		slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) })
 }
 
 // isHarmless reports whether a value is a switch or empty, e.g. of

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -76,10 +77,7 @@ func (d *discovery) addSettings(p *program, get values, places map[settings.Veri
 
 // addKubeconfigOf records the client certificate of a kubeconfig that a setting names.
 func (d *discovery) addKubeconfigOf(p *program, row settings.Setting, conf string) {
-	name := row.Role
-	if name == "" {
-		name = path.Base(conf)
-	}
+	name := cmp.Or(row.Role, path.Base(conf))
 	without := d.addKubeconfig(p, conf, name, row.Verification == settings.APIServer)
 	if without != "" && row.Role != "" {
 		p.component.Note = joinNotes(p.component.Note, "authenticates with "+without+", so it has no client certificate")

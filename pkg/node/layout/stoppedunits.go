@@ -41,10 +41,5 @@ func (d *discovery) stoppedUnits(services []certs.Service) []stoppedUnit {
 }
 
 func isSuggestive(unit string) bool {
-	for _, part := range []string{"kube", "etcd", "k8s", "k0s", "rke"} {
-		if strings.Contains(unit, part) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"kube", "etcd", "k8s", "k0s", "rke"}, func(part string) bool { return strings.Contains(unit, part) })
 }

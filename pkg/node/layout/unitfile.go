@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"path"
@@ -284,9 +285,7 @@ func bindMounts(value string) []mount {
 	for _, word := range splitWords(value) {
 		source, rest, _ := strings.Cut(strings.TrimPrefix(word, "-"), ":")
 		destination, _, _ := strings.Cut(rest, ":")
-		if destination == "" {
-			destination = source
-		}
+		destination = cmp.Or(destination, source)
 		if path.IsAbs(source) && path.IsAbs(destination) {
 			out = append(out, mount{host: path.Clean(source), container: path.Clean(destination)})
 		}

@@ -66,12 +66,7 @@ func (e *entry) bringsIssuer() bool {
 // isSelfMade reports whether the component made the certificate, as the kubelet does
 // kubelet.crt: self-signed, or signed by a CA that follows it in the file.
 func (e *entry) isSelfMade() bool {
-	for _, c := range e.chain {
-		if certs.IsIssuedBy(e.leafCert(), c) && certs.IsIssuedBy(c, c) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(e.chain, func(c *x509.Certificate) bool { return certs.IsIssuedBy(e.leafCert(), c) && certs.IsIssuedBy(c, c) })
 }
 
 // selfMadeName matches the name that components give to the CA of a self-made certificate:
@@ -83,9 +78,7 @@ var selfMadeName = sync.OnceValue(func() *regexp.Regexp {
 // findIssuer determines the issuer of the successor, or the reason why there is none.
 func (e *entry) findIssuer(known *authorities) {
 	if len(e.chain) == 0 {
-		if e.Issuer.Kind == "" {
-			e.Issuer.Kind = inventory.NoIssuer
-		}
+		e.Issuer.Kind = cmp.Or(e.Issuer.Kind, inventory.NoIssuer)
 		return
 	}
 	if e.Issuer.Kind == inventory.NoIssuer {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -159,12 +160,7 @@ func readXattrs(calls xattrCalls) (map[string][]byte, error) {
 // setXattrs sets the attributes that differ: a label that the kernel set automatically needs no
 // call, which may require a capability that a node pod lacks.
 func setXattrs(calls xattrCalls, want map[string][]byte) error {
-	names := make([]string, 0, len(want))
-	for name := range want {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(want)) {
 		have, err := growBuffer(func(dest []byte) (int, error) { return calls.get(name, dest) })
 		if err == nil && bytes.Equal(have, want[name]) {
 			continue
