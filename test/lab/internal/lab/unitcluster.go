@@ -53,9 +53,6 @@ func (l *Lab) formUnitCluster(cluster *units.Cluster) error {
 	if err != nil {
 		return err
 	}
-	if err := l.applyAddons(cluster); err != nil {
-		return err
-	}
 	for _, n := range l.Nodes {
 		if n.Role != ControlPlane {
 			continue
@@ -70,11 +67,16 @@ func (l *Lab) formUnitCluster(cluster *units.Cluster) error {
 		if _, err := l.kubectl("label", "node", n.Name, "node-role.kubernetes.io/control-plane="); err != nil {
 			return err
 		}
+		if l.Spec.Workers == 0 {
+			continue // as kubeadm's documentation has it for a single node: pods run here
+		}
 		if _, err := l.kubectl("taint", "node", n.Name, "node-role.kubernetes.io/control-plane:NoSchedule"); err != nil {
 			return err
 		}
 	}
-	return nil
+	// Only now, so that CoreDNS runs on a worker: its watches last as long as its node, and at each
+	// shutdown of a control plane they would delay the end of its API server for a minute.
+	return l.applyAddons(cluster)
 }
 
 // applyAddons creates the objects that come with the cluster.
