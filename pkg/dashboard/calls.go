@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -130,6 +131,13 @@ func (c *calls[T]) dropOldest() {
 	if oldest != nil {
 		delete(c.entries, *oldest)
 	}
+}
+
+// forgetResults drops all results but those of running calls.
+func (c *calls[T]) forgetResults() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.entries, func(_ string, e *callEntry[T]) bool { return !e.Running })
 }
 
 // expireResult makes the next page call again: something has changed the cluster.

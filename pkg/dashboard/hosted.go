@@ -139,6 +139,7 @@ func (h *Hosted) addSeat(key string, user User, proxied bool) (*seat, error) {
 			Report: func(line string) { h.options.Report(user.Name + ": " + line) }}
 		added.server = newServer(options, &session{}, h.outside.inside, h.outside.inside)
 		added.server.streams = h.streams
+		added.server.work.kept = plansOfOneUser
 		added.pages = added.server.newPages()
 	})
 }

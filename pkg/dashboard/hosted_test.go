@@ -135,6 +135,40 @@ func TestHostedSessionsAreBounded(t *testing.T) {
 	assert.Len(t, hs.seats.byKey, 1, "those whose time is over are dropped")
 }
 
+// TestHostedUnusedSessionsKeepNoCertificates: each would keep a list of another age.
+func TestHostedUnusedSessionsKeepNoCertificates(t *testing.T) {
+	hs := startHosted(t, false, nil, usersNamed("jane", "joe"))
+	jane := hs.signIn("jane")
+	joe := hs.signIn("joe")
+	kept := func() (count int) {
+		for _, each := range hs.seats.byKey {
+			if each.server.states.latestResult("prod").Value != nil {
+				count++
+			}
+		}
+		return count
+	}
+	require.Equal(t, http.StatusOK, jane.get("/clusters/prod").status)
+	require.Equal(t, http.StatusOK, joe.get("/clusters/prod").status)
+	assert.Equal(t, 2, kept())
+	hs.clock.seconds.Store(int64(keptUnused / time.Second))
+	assert.Contains(t, joe.get("/clusters/prod").body, "etcd-client")
+	assert.Equal(t, 1, kept())
+	assert.Contains(t, jane.get("/clusters/prod").body, "etcd-client", "they are read again")
+
+	first := ""
+	for n := range plansOfOneUser + 1 {
+		planned := jane.post("/clusters/prod/plans", "scope=all&restart=always")
+		require.Equal(t, http.StatusSeeOther, planned.status)
+		path := planned.header.Get("Location")
+		if n == 0 {
+			first = path
+		}
+		require.Eventually(t, func() bool { return strings.Contains(jane.get(path).body, "Save: start this rotation") }, 20*time.Second, 5*time.Millisecond)
+	}
+	assert.Equal(t, http.StatusNotFound, jane.get(first).status, "the oldest plan is dropped")
+}
+
 func TestHostedUserOfAProxy(t *testing.T) {
 	hs := startHosted(t, false, nil, usersNamed("jane"))
 	named := func(v *visitor, method, path string, groups ...string) answer {

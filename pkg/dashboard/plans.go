@@ -33,7 +33,7 @@ func (k *work) addPlan(c Context, choice Choice, cancel context.CancelFunc) (pla
 	}
 	k.planning++
 	p := &plannedRotation{ID: rand.Text(), Context: c, Choice: choice, Began: k.now(), endedBefore: k.ended[clusterKey(c)], cancel: cancel}
-	if len(k.plans) >= keptPlans {
+	if len(k.plans) >= k.kept {
 		k.plans[0].cancel()
 		k.plans = slices.Delete(k.plans, 0, 1)
 	}

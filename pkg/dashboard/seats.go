@@ -14,6 +14,8 @@ import (
 const (
 	sessionTime     = time.Hour // at most, from the sign-in; of a user that a proxy names, from the last request
 	mostSessions    = 50
+	keptUnused      = time.Minute // how long a session without a request keeps the certificates that it was shown
+	plansOfOneUser  = 5
 	mostOfOneUser   = 5 // the oldest is replaced
 	mostFailures    = 20
 	failuresCounted = time.Minute
@@ -30,6 +32,7 @@ type seat struct {
 	server  *Server
 	pages   http.Handler
 	began   time.Time
+	used    time.Time // by the last request; zero: its results are dropped
 	until   time.Time
 	proxied bool            // each request of the proxy names the user again
 	open    context.Context // of its requests
@@ -61,6 +64,7 @@ func cookieKey(cookie string) string {
 func (s *seats) findSeat(key string) *seat {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.dropUnused()
 	found := s.byKey[key]
 	switch {
 	case found == nil:
@@ -71,7 +75,19 @@ func (s *seats) findSeat(key string) *seat {
 	case found.proxied:
 		found.until = s.now().Add(sessionTime)
 	}
+	found.used = s.now()
 	return found
+}
+
+// dropUnused frees the certificates that unused sessions were shown: lists of different ages, of a
+// large cluster, would take too much memory. They are read again when needed.
+func (s *seats) dropUnused() {
+	for _, each := range s.byKey {
+		if !each.used.IsZero() && s.now().Sub(each.used) >= keptUnused {
+			each.server.states.forgetResults()
+			each.used = time.Time{}
+		}
+	}
 }
 
 // addSeat adds a session, within the bounds. build makes its pages.
@@ -83,7 +99,7 @@ func (s *seats) addSeat(key string, user User, proxied bool, build func(*seat)) 
 		return nil, errTooManySessions
 	}
 	now := s.now()
-	added := &seat{key: key, user: user, began: now, until: now.Add(sessionTime), proxied: proxied}
+	added := &seat{key: key, user: user, began: now, used: now, until: now.Add(sessionTime), proxied: proxied}
 	if !user.Until.IsZero() && user.Until.Before(added.until) {
 		added.until = user.Until
 	}

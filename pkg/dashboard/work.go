@@ -10,16 +10,16 @@ import (
 
 // Bounds of what is kept in memory; the oldest is dropped. A rotation in progress never is.
 const (
-	keptPlans     = 50
-	keptRotations = 50
-	planValid     = 10 * time.Minute
-	plansAtOnce   = 8
+	keptOfEach  = 50 // plans and rotations, in a dashboard of one user
+	planValid   = 10 * time.Minute
+	plansAtOnce = 8
 )
 
 // work holds the plans and rotations of this process. One mutex decides which rotation begins:
 // two requests never start the same plan, nor two rotations of one cluster.
 type work struct {
-	now func() time.Time
+	now  func() time.Time
+	kept int // plans, and rotations
 
 	mu        sync.Mutex
 	stopping  bool
@@ -32,7 +32,7 @@ type work struct {
 }
 
 func newWork(now func() time.Time) *work {
-	return &work{now: now, running: map[string]*rotation{}, ended: map[string]int{}}
+	return &work{now: now, kept: keptOfEach, running: map[string]*rotation{}, ended: map[string]int{}}
 }
 
 // beginRotation starts a plan unless something is against it. The rotation is the new one, or the
@@ -67,7 +67,7 @@ func (k *work) beginRotation(context, planID string) (r *rotation, state planSta
 
 // dropOldestRotation makes room for one more.
 func (k *work) dropOldestRotation() {
-	if len(k.rotations) < keptRotations {
+	if len(k.rotations) < k.kept {
 		return
 	}
 	oldest := slices.IndexFunc(k.rotations, func(r *rotation) bool { return k.running[clusterKey(r.Context)] != r })

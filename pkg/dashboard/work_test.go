@@ -221,7 +221,7 @@ func TestReadOnlyAndDeniedRequestsChangeNothing(t *testing.T) {
 func TestWorkIsBounded(t *testing.T) {
 	k := newWork(func() time.Time { return testNow })
 	named := Context{Name: "prod", Server: "https://10.0.0.1"}
-	for i := range 3 * keptRotations {
+	for i := range 3 * keptOfEach {
 		p, added := k.addPlan(named, Choice{}, func() {})
 		require.True(t, added)
 		k.freePlanner()
@@ -231,6 +231,6 @@ func TestWorkIsBounded(t *testing.T) {
 		k.releaseCluster(r)
 		k.active.Done()
 	}
-	assert.Len(t, k.plans, keptPlans)
-	assert.Len(t, k.rotations, keptRotations)
+	assert.Len(t, k.plans, keptOfEach)
+	assert.Len(t, k.rotations, keptOfEach)
 }
