@@ -260,14 +260,13 @@ func (n *node) Order(_ context.Context, o nodeapi.Order) error {
 		n.answers = o.ID
 		n.Unlock()
 	}
-	if o.Token < n.fence {
+	if n.raiseFence(o.Token) {
 		if o.Kind == nodeapi.OrderIssued {
 			return nil // no staging of this lock waits for it
 		}
 		n.record(nodeapi.Refused, o.Token, nil)
 		return nil
 	}
-	n.fence = o.Token
 	switch o.Kind {
 	case nodeapi.OrderStage:
 		if n.onStage != nil {

@@ -100,15 +100,26 @@ func (p *process) take(o nodeapi.Order) (fresh bool, err error) {
 	return true, nil
 }
 
-// expired says, once, that the process has ended because no order came.
-func (p *process) expired() bool {
+// raiseFence notes the token of an order; outdated says that an order of a later lock came before.
+func (p *process) raiseFence(token int64) (outdated bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if token < p.fence {
+		return true
+	}
+	p.fence = token
+	return false
+}
+
+// expired says, once, that the process has ended because no order came, and under which token.
+func (p *process) expired() (token int64, ended bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over || p.lastOrder.IsZero() || time.Since(p.lastOrder) < idle && (p.lives == 0 || time.Since(p.began) < p.lives) {
-		return false
+		return 0, false
 	}
 	p.over = true
-	return true
+	return p.fence, true
 }
 
 // changed says that the node's certificates are not those of the plan.
@@ -125,8 +136,8 @@ func (n *node) changed(s *plan.Step) bool {
 
 // expire ends a process that has waited for too long.
 func (n *node) expire() {
-	if n.expired() {
-		n.record(nodeapi.Abandoned, n.fence, nil)
+	if token, ended := n.expired(); ended {
+		n.record(nodeapi.Abandoned, token, nil)
 	}
 }
 
