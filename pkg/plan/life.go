@@ -28,7 +28,11 @@ func lifeOf(c inventory.Certificate) time.Duration {
 }
 
 // LifeChanges reports whether two lifetimes differ by more than a tenth.
-func LifeChanges(was, is time.Duration) bool { return is*10 < was*9 || is*10 > was*11 }
+func LifeChanges(was, is time.Duration) bool { return IsShorterLife(was, is) || is-was > was/10 }
+
+// IsShorterLife reports whether a lifetime is shorter than another one by more than a tenth. A
+// product of a lifetime of 30 years is more than a Duration holds.
+func IsShorterLife(was, is time.Duration) bool { return is < was-was/10 }
 
 // predictExpiry fills in the expiry of the targets' successors, as far as it is known before
 // they are signed, and the reason if their life changes. granted is the longest life that the

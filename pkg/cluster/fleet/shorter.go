@@ -57,7 +57,7 @@ func (r *run) shorterLife(s plan.Step, n inventory.Renewal) string {
 		want = r.Request.Validity
 		than = "what was asked for is"
 	}
-	if got <= 0 || got*10 >= want*9 {
+	if got <= 0 || !plan.IsShorterLife(want, got) {
 		return ""
 	}
 	name, _, _ := strings.Cut(n.ID, "@")

@@ -16,15 +16,17 @@ import (
 func TestShorterValidityIsReported(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	for name, test := range map[string]struct {
-		grants, asked time.Duration
-		says          string
+		was, grants, asked time.Duration
+		says               string
 	}{
-		"shorter than before":           {90 * time.Minute, 0, "it is valid for 90 minutes, the old one was valid for 365 days"},
-		"as long":                       {year, 0, ""},
-		"short as asked for":            {48 * time.Hour, 48 * time.Hour, ""},
-		"shorter than was asked for":    {time.Hour, 48 * time.Hour, "it is valid for 60 minutes, what was asked for is 2 days"},
-		"longer, less than asked for":   {2 * year, 4 * year, "it is valid for 730 days, what was asked for is 1460 days"},
-		"five minutes are not reported": {year - 5*time.Minute, 0, ""},
+		"shorter than before":           {year, 90 * time.Minute, 0, "it is valid for 90 minutes, the old one was valid for 365 days"},
+		"as long":                       {year, year, 0, ""},
+		"short as asked for":            {year, 48 * time.Hour, 48 * time.Hour, ""},
+		"shorter than was asked for":    {year, time.Hour, 48 * time.Hour, "it is valid for 60 minutes, what was asked for is 2 days"},
+		"longer, less than asked for":   {year, 2 * year, 4 * year, "it is valid for 730 days, what was asked for is 1460 days"},
+		"five minutes are not reported": {year, year - 5*time.Minute, 0, ""},
+		"as long, for 31 years":         {31 * year, 31 * year, 0, ""},
+		"shorter than 99 years":         {99 * year, 10 * year, 0, "it is valid for 3650 days, the old one was valid for 36135 days"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(1, 0)
@@ -33,7 +35,7 @@ func TestShorterValidityIsReported(t *testing.T) {
 			for i := range n.inventory.Certificates {
 				f := &n.inventory.Certificates[i].Facts
 				f.NotBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-				f.NotAfter = f.NotBefore.Add(year)
+				f.NotAfter = f.NotBefore.Add(test.was)
 			}
 			report, err := rotate(t.Context(), t, c, func(o *fleet.Options) { o.Request.Validity = test.asked })
 			require.NoError(t, err)
