@@ -24,7 +24,7 @@ type HostedOptions struct {
 // Hosted serves the pages to several users, each in a session of their own.
 type Hosted struct {
 	options     HostedOptions
-	seats       *seats
+	sessions    *hostedSessions
 	outside     *Server // answers requests without a session
 	crossOrigin *http.CrossOriginProtection
 	reviews     chan struct{} // holds one element for each review in progress
@@ -39,15 +39,15 @@ func NewHosted(options HostedOptions) *Hosted {
 	if options.Report == nil {
 		options.Report = func(string) {}
 	}
-	h := &Hosted{options: options, seats: newSeats(options.Now), crossOrigin: http.NewCrossOriginProtection(),
+	h := &Hosted{options: options, sessions: newHostedSessions(options.Now), crossOrigin: http.NewCrossOriginProtection(),
 		reviews: make(chan struct{}, reviewsAtOnce), streams: make(chan struct{}, maxStreams)}
 	templates := parseTemplates("")
-	h.outside = newServer(Options{Version: options.Version, Now: options.Now, Report: options.Report, Hosted: true}, &session{}, templates, templates)
+	h.outside = newServer(Options{Version: options.Version, Now: options.Now, Report: options.Report, Hosted: true}, &localSession{}, templates, templates)
 	return h
 }
 
 // Close ends every session. Rotations continue: the watcher carries them out.
-func (h *Hosted) Close() { h.seats.closeAll() }
+func (h *Hosted) Close() { h.sessions.closeAll() }
 
 // ServeHTTP checks every request before a page sees it:
 //
@@ -82,7 +82,7 @@ func (h *Hosted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // servePage has the pages of the user's session answer.
 func (h *Hosted) servePage(w http.ResponseWriter, r *http.Request) {
-	found, err := h.seatOf(r)
+	found, err := h.sessionOf(r)
 	switch {
 	case err != nil:
 		h.outside.writeMessage(w, r, http.StatusServiceUnavailable, message{Title: "Not signed in", Text: err.Error()})
@@ -114,30 +114,30 @@ func (h *Hosted) answersTo(host string) bool {
 		slices.ContainsFunc(h.options.Hosts, func(known string) bool { return strings.EqualFold(known, name) })
 }
 
-// seatOf is the session of a request; nil: the user has to sign in.
-func (h *Hosted) seatOf(r *http.Request) (*seat, error) {
+// sessionOf is the session of a request; nil: the user has to sign in.
+func (h *Hosted) sessionOf(r *http.Request) (*hostedSession, error) {
 	if user, named := h.options.Users.NamedByProxy(r); named {
 		key := "proxy " + user.identity()
-		if found := h.seats.findSeat(key); found != nil {
+		if found := h.sessions.findSession(key); found != nil {
 			return found, nil
 		}
-		return h.addSeat(key, user, true)
+		return h.addSession(key, user, true)
 	}
 	for _, cookie := range r.CookiesNamed(hostedCookie(r)) {
-		if found := h.seats.findSeat(cookieKey(cookie.Value)); found != nil {
+		if found := h.sessions.findSession(cookieKey(cookie.Value)); found != nil {
 			return found, nil
 		}
 	}
 	return nil, nil
 }
 
-// addSeat begins the session of a user.
-func (h *Hosted) addSeat(key string, user User, proxied bool) (*seat, error) {
-	return h.seats.addSeat(key, user, proxied, func(added *seat) {
+// addSession begins the session of a user.
+func (h *Hosted) addSession(key string, user User, proxied bool) (*hostedSession, error) {
+	return h.sessions.addSession(key, user, proxied, func(added *hostedSession) {
 		options := Options{Clusters: h.options.Users.ClustersOf(user), Version: h.options.Version, Now: h.options.Now,
 			Hosted: true, User: user.Name, SignOut: !proxied,
 			Report: func(line string) { h.options.Report(user.Name + ": " + line) }}
-		added.server = newServer(options, &session{}, h.outside.inside, h.outside.inside)
+		added.server = newServer(options, &localSession{}, h.outside.inside, h.outside.inside)
 		added.server.streams = h.streams
 		added.server.work.kept = plansOfOneUser
 		added.pages = added.server.newPages()

@@ -132,7 +132,7 @@ func TestHostedSessionsAreBounded(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, hs.newVisitor().post("/sign-in", "token=token-of-"+names[mostSessions]).status)
 	hs.clock.seconds.Store(2 * int64(sessionTime/time.Second))
 	hs.signIn(names[mostSessions])
-	assert.Len(t, hs.seats.byKey, 1, "those whose time is over are dropped")
+	assert.Len(t, hs.sessions.byKey, 1, "those whose time is over are dropped")
 }
 
 // TestHostedUnusedSessionsKeepNoCertificates: each would keep a list of another age.
@@ -141,7 +141,7 @@ func TestHostedUnusedSessionsKeepNoCertificates(t *testing.T) {
 	jane := hs.signIn("jane")
 	joe := hs.signIn("joe")
 	kept := func() (count int) {
-		for _, each := range hs.seats.byKey {
+		for _, each := range hs.sessions.byKey {
 			if each.server.states.latestResult("prod").Value != nil {
 				count++
 			}

@@ -42,7 +42,7 @@ const (
 // to a session of [Hosted].
 type Server struct {
 	options Options
-	session *session
+	session *localSession
 	work    *work
 
 	// Results of slow calls. The numbers bound how many are kept: summaries are small, and a
@@ -74,12 +74,12 @@ func NewServer(options Options) (*Server, error) {
 	if options.Report == nil {
 		options.Report = func(string) {}
 	}
-	own := newSession()
+	own := newLocalSession()
 	return newServer(options, own, parseTemplates(own.prefix), parseTemplates("")), nil
 }
 
 // newServer returns a server with complete options.
-func newServer(options Options, own *session, inside, outside *template.Template) *Server {
+func newServer(options Options, own *localSession, inside, outside *template.Template) *Server {
 	open := newOpenCalls()
 	s := &Server{
 		options:       options,

@@ -66,7 +66,7 @@ func (h *Hosted) answerSignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	form := signInForm{Next: localPath(r.PostForm.Get("next"))}
-	if h.seats.tooManyFailures() {
+	if h.sessions.tooManyFailures() {
 		w.Header().Set("Retry-After", "60")
 		form.Error = "Too many sign-ins have failed. Try again in a minute."
 		h.writeSignIn(w, r, http.StatusTooManyRequests, form)
@@ -78,13 +78,13 @@ func (h *Hosted) answerSignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cookie := newCookie()
-	added, err := h.addSeat(cookieKey(cookie), user, false)
+	added, err := h.addSession(cookieKey(cookie), user, false)
 	if err != nil {
 		form.Error = err.Error()
 		h.writeSignIn(w, r, http.StatusServiceUnavailable, form)
 		return
 	}
-	h.endOwnSeat(r)
+	h.endOwnSession(r)
 	h.options.Report(printers.CleanText("signed in: " + user.Name))
 	setCookie(w, r, cookie, added.until.Sub(h.options.Now()))
 	http.Redirect(w, r, form.Next, http.StatusSeeOther) //nolint:gosec // localPath has checked it
@@ -96,7 +96,7 @@ func (h *Hosted) refuseSignIn(w http.ResponseWriter, r *http.Request, form signI
 	status := http.StatusServiceUnavailable
 	if errors.Is(err, ErrNotAccepted) {
 		status = http.StatusForbidden
-		h.seats.noteFailure()
+		h.sessions.noteFailure()
 	}
 	h.options.Report(printers.CleanText("sign-in refused: " + form.Error))
 	h.writeSignIn(w, r, status, form)
@@ -130,14 +130,14 @@ func (h *Hosted) answerSignOut(w http.ResponseWriter, r *http.Request) {
 		h.outside.writeMessage(w, r, http.StatusMethodNotAllowed, message{Title: "Not possible", Text: "This address does not answer " + r.Method + " requests.", Home: true})
 		return
 	}
-	h.endOwnSeat(r)
+	h.endOwnSession(r)
 	setCookie(w, r, "", 0)
 	http.Redirect(w, r, signInPath, http.StatusSeeOther)
 }
 
-// endOwnSeat ends the session of the cookie in a request.
-func (h *Hosted) endOwnSeat(r *http.Request) {
+// endOwnSession ends the session of the cookie in a request.
+func (h *Hosted) endOwnSession(r *http.Request) {
 	for _, cookie := range r.CookiesNamed(hostedCookie(r)) {
-		h.seats.endSeat(cookieKey(cookie.Value))
+		h.sessions.endSession(cookieKey(cookie.Value))
 	}
 }

@@ -24,9 +24,9 @@ const (
 	longestToken    = 16 << 10
 )
 
-// seat is the session of one user. It has pages of its own: results that one user was shown are never
+// hostedSession is the session of one user. It has pages of its own: results that one user was shown are never
 // an answer to another.
-type seat struct {
+type hostedSession struct {
 	key     string
 	user    User
 	server  *Server
@@ -39,17 +39,19 @@ type seat struct {
 	end     context.CancelFunc
 }
 
-// seats are the sessions by their key: the hash of a cookie, or the identity that a proxy names.
-type seats struct {
+// hostedSessions are the sessions by their key: the hash of a cookie, or the identity that a proxy names.
+type hostedSessions struct {
 	now func() time.Time
 
 	mu       sync.Mutex
 	closed   bool
-	byKey    map[string]*seat
+	byKey    map[string]*hostedSession
 	failures []time.Time // of sign-ins, oldest first
 }
 
-func newSeats(now func() time.Time) *seats { return &seats{now: now, byKey: map[string]*seat{}} }
+func newHostedSessions(now func() time.Time) *hostedSessions {
+	return &hostedSessions{now: now, byKey: map[string]*hostedSession{}}
+}
 
 var errTooManySessions = errors.New("too many users are signed in; try again later")
 
@@ -60,8 +62,8 @@ func cookieKey(cookie string) string {
 	return "cookie " + string(hash[:])
 }
 
-// findSeat returns a session that has not ended; nil: there is none.
-func (s *seats) findSeat(key string) *seat {
+// findSession returns a session that has not ended; nil: there is none.
+func (s *hostedSessions) findSession(key string) *hostedSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dropUnused()
@@ -81,7 +83,7 @@ func (s *seats) findSeat(key string) *seat {
 
 // dropUnused frees the certificates that unused sessions were shown: lists of different ages, of a
 // large cluster, would take too much memory. They are read again when needed.
-func (s *seats) dropUnused() {
+func (s *hostedSessions) dropUnused() {
 	for _, each := range s.byKey {
 		if !each.used.IsZero() && s.now().Sub(each.used) >= keptUnused {
 			each.server.states.forgetResults()
@@ -90,8 +92,8 @@ func (s *seats) dropUnused() {
 	}
 }
 
-// addSeat adds a session, within the bounds. build makes its pages.
-func (s *seats) addSeat(key string, user User, proxied bool, build func(*seat)) (*seat, error) {
+// addSession adds a session, within the bounds. build makes its pages.
+func (s *hostedSessions) addSession(key string, user User, proxied bool, build func(*hostedSession)) (*hostedSession, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endOld(user)
@@ -99,7 +101,7 @@ func (s *seats) addSeat(key string, user User, proxied bool, build func(*seat)) 
 		return nil, errTooManySessions
 	}
 	now := s.now()
-	added := &seat{key: key, user: user, began: now, used: now, until: now.Add(sessionTime), proxied: proxied}
+	added := &hostedSession{key: key, user: user, began: now, used: now, until: now.Add(sessionTime), proxied: proxied}
 	if !user.Until.IsZero() && user.Until.Before(added.until) {
 		added.until = user.Until
 	}
@@ -114,8 +116,8 @@ func (s *seats) addSeat(key string, user User, proxied bool, build func(*seat)) 
 }
 
 // endOld ends sessions after their time, and the oldest of a user with too many.
-func (s *seats) endOld(user User) {
-	var oldest *seat
+func (s *hostedSessions) endOld(user User) {
+	var oldest *hostedSession
 	count := 0
 	for _, other := range s.byKey {
 		if !s.now().Before(other.until) {
@@ -135,8 +137,8 @@ func (s *seats) endOld(user User) {
 	}
 }
 
-// endSeat signs a session out.
-func (s *seats) endSeat(key string) {
+// endSession signs a session out.
+func (s *hostedSessions) endSession(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if found := s.byKey[key]; found != nil {
@@ -145,7 +147,7 @@ func (s *seats) endSeat(key string) {
 }
 
 // endLocked ends a session with its open requests. The watcher continues its rotations.
-func (s *seats) endLocked(ended *seat) {
+func (s *hostedSessions) endLocked(ended *hostedSession) {
 	delete(s.byKey, ended.key)
 	ended.end()
 	ended.server.endBackground()
@@ -154,7 +156,7 @@ func (s *seats) endLocked(ended *seat) {
 }
 
 // closeAll ends every session, and lets none begin.
-func (s *seats) closeAll() {
+func (s *hostedSessions) closeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
@@ -164,7 +166,7 @@ func (s *seats) closeAll() {
 }
 
 // noteFailure counts a sign-in that has failed.
-func (s *seats) noteFailure() {
+func (s *hostedSessions) noteFailure() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failures = append(s.failures, s.now())
@@ -172,7 +174,7 @@ func (s *seats) noteFailure() {
 
 // tooManyFailures reports whether no token is reviewed at present: guessing has no use, but each
 // guess is a request to the API server.
-func (s *seats) tooManyFailures() bool {
+func (s *hostedSessions) tooManyFailures() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.failures) > 0 && s.now().Sub(s.failures[0]) >= failuresCounted {

@@ -8,10 +8,10 @@ import (
 	"sync"
 )
 
-// session ties the pages to the browser that opened the address with the token. The token is
+// localSession ties the pages to the browser that opened the address with the token. The token is
 // exchanged once for a cookie, so that an address in the browser's history or in a list of
 // processes opens nothing.
-type session struct {
+type localSession struct {
 	token  string
 	cookie string // its value
 	prefix string // of the paths of all pages, such as /ABCDE
@@ -20,14 +20,14 @@ type session struct {
 	used bool
 }
 
-func newSession() *session {
-	return &session{token: rand.Text(), cookie: rand.Text(), prefix: "/" + rand.Text()}
+func newLocalSession() *localSession {
+	return &localSession{token: rand.Text(), cookie: rand.Text(), prefix: "/" + rand.Text()}
 }
 
 // namesPrefix reports whether an address is one of the pages. Browsers send cookies to every port of
 // a host, but not to other paths: another user's server at 127.0.0.1 does not get this cookie, and
 // its pages cannot name an address to which it is sent.
-func (s *session) namesPrefix(address string) bool {
+func (s *localSession) namesPrefix(address string) bool {
 	if s.prefix == "" {
 		return true // of a dashboard of several users
 	}
@@ -45,7 +45,7 @@ const (
 )
 
 // useToken compares a token, and uses it up if it is the right one.
-func (s *session) useToken(given string) exchange {
+func (s *localSession) useToken(given string) exchange {
 	if !sameSecret(given, s.token) {
 		return exchangeWrong
 	}
@@ -68,7 +68,7 @@ func cookieName(port string) string { return "rotate-certs-dashboard-" + port }
 
 // hasCookie reports whether a request comes from the browser that opened the dashboard. A
 // browser may send several cookies of one name, those of other paths among them.
-func (s *session) hasCookie(r *http.Request, port string) bool {
+func (s *localSession) hasCookie(r *http.Request, port string) bool {
 	for _, c := range r.CookiesNamed(cookieName(port)) {
 		if sameSecret(c.Value, s.cookie) {
 			return true
