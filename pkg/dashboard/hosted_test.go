@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -172,10 +173,7 @@ func TestHostedUnusedSessionsKeepNoCertificates(t *testing.T) {
 func TestHostedUserOfAProxy(t *testing.T) {
 	hs := startHosted(t, false, nil, usersNamed("jane"))
 	named := func(v *visitor, method, path string, groups ...string) answer {
-		return v.send(method, path, "scope=all&restart=always", func(r *http.Request) {
-			r.Header.Set("X-Test-User", "jane")
-			r.Header["X-Test-Group"] = groups
-		})
+		return v.sendNamed(method, path, "jane", groups...)
 	}
 	v := hs.newVisitor()
 	a := named(v, http.MethodGet, "/clusters/prod", "operators")
@@ -191,4 +189,33 @@ func TestHostedUserOfAProxy(t *testing.T) {
 	require.Equal(t, http.StatusOK, named(v, http.MethodGet, plan, "operators").status)
 	hs.clock.seconds.Store(2*int64(sessionTime/time.Second) - 2)
 	assert.Equal(t, http.StatusOK, named(v, http.MethodGet, plan, "operators").status, "it ends an hour after the last request")
+}
+
+// TestHostedFirstRequestsShareASession: what was planned in one of two sessions would be lost.
+func TestHostedFirstRequestsShareASession(t *testing.T) {
+	hs := startHosted(t, false, nil, usersNamed("jane", "joan"))
+	user := User{Name: "jane"}
+	key := "proxy " + user.identity()
+	// Both requests have found no session, and each begins one.
+	require.Nil(t, hs.sessions.findSession(key))
+	first, err := hs.addSession(key, user, true)
+	require.NoError(t, err)
+	second, err := hs.addSession(key, user, true)
+	require.NoError(t, err)
+	assert.Same(t, first, second)
+	require.NoError(t, first.open.Err())
+
+	var pages sync.WaitGroup
+	plans := make([]string, 2)
+	for n := range plans {
+		pages.Go(func() {
+			plans[n] = hs.newVisitor().sendNamed(http.MethodPost, "/clusters/prod/plans", "joan").header.Get("Location")
+		})
+	}
+	pages.Wait()
+	for _, plan := range plans {
+		require.NotEmpty(t, plan)
+		assert.Equal(t, http.StatusOK, hs.newVisitor().sendNamed(http.MethodGet, plan, "joan").status)
+	}
+	assert.Len(t, hs.sessions.byKey, 2)
 }

@@ -66,6 +66,10 @@ func cookieKey(cookie string) string {
 func (s *hostedSessions) findSession(key string) *hostedSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.findLocked(key)
+}
+
+func (s *hostedSessions) findLocked(key string) *hostedSession {
 	s.dropUnused()
 	found := s.byKey[key]
 	switch {
@@ -92,10 +96,14 @@ func (s *hostedSessions) dropUnused() {
 	}
 }
 
-// addSession adds a session, within the bounds. build makes its pages.
+// addSession returns the session of a key, which another request of the user may have added since
+// findSession. Where there is none, it adds one, within the bounds. build makes its pages.
 func (s *hostedSessions) addSession(key string, user User, proxied bool, build func(*hostedSession)) (*hostedSession, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if found := s.findLocked(key); found != nil {
+		return found, nil
+	}
 	s.endOld(user)
 	if s.closed || len(s.byKey) >= mostSessions {
 		return nil, errTooManySessions

@@ -120,6 +120,15 @@ func (v *visitor) send(method, path, body string, change func(*http.Request)) an
 	return answer{status: response.StatusCode, header: response.Header, body: string(text)}
 }
 
+// sendNamed sends a request in which a proxy names the user; a POST asks for a plan.
+func (v *visitor) sendNamed(method, path, user string, groups ...string) answer {
+	v.t.Helper()
+	return v.send(method, path, "scope=all&restart=always", func(r *http.Request) {
+		r.Header.Set("X-Test-User", user)
+		r.Header["X-Test-Group"] = groups
+	})
+}
+
 func (v *visitor) get(path string) answer {
 	v.t.Helper()
 	return v.send(http.MethodGet, path, "", nil)
