@@ -77,8 +77,8 @@ func (r *run) setLifetimes() {
 	r.Plan.Waves = waves
 }
 
-// keepAlive lets the processes on all nodes know from time to time that more orders follow, until the returned function is called. One that cannot be reached is tried
-// again the next time.
+// keepAlive lets the processes on all nodes know from time to time that more orders follow, until
+// the returned function is called. One that cannot be reached is tried again the next time.
 func (r *run) keepAlive(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var working sync.WaitGroup
