@@ -2,12 +2,8 @@ package watcher
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -16,7 +12,6 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard/watched"
-	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/watcher/pages"
 )
@@ -36,43 +31,6 @@ type DashboardOptions struct {
 	ProxyCA string
 }
 
-// checkFiles refuses settings that contradict each other.
-func (o DashboardOptions) checkFiles() error {
-	switch {
-	case (o.Cert == "") != (o.Key == ""):
-		return errors.New("serve the dashboard: a certificate and its key are needed, or neither")
-	case len(o.Proxies) > 0 && (o.Cert == "" || o.ProxyCA == ""):
-		return hint.AddTo(errors.New("serve the dashboard: a proxy is known by its certificate, which needs TLS and the CA of the proxy"),
-			"--dashboard-cert, --dashboard-key and --dashboard-proxy-ca")
-	}
-	return nil
-}
-
-// tlsConfig reads the files again when they have changed; nil: without TLS.
-func (o DashboardOptions) tlsConfig() (*tls.Config, error) {
-	if o.Cert == "" {
-		return nil, nil
-	}
-	pair := &filePair{cert: o.Cert, key: o.Key}
-	if _, err := pair.getCertificate(nil); err != nil {
-		return nil, fmt.Errorf("serve the dashboard: %w", err)
-	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.getCertificate}
-	if len(o.Proxies) == 0 {
-		return out, nil
-	}
-	text, err := os.ReadFile(o.ProxyCA)
-	if err != nil {
-		return nil, fmt.Errorf("read the CA of the dashboard's proxy: %w", err)
-	}
-	out.ClientCAs = x509.NewCertPool()
-	if !out.ClientCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("read the CA of the dashboard's proxy: %q holds no certificate", o.ProxyCA)
-	}
-	out.ClientAuth = tls.VerifyClientCertIfGiven
-	return out, nil
-}
-
 // newDashboard serves the pages, also where another watcher leads.
 func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorder events.EventRecorder) ([]manager.Runnable, error) {
 	if w.Dashboard.Address == "" {
@@ -81,7 +39,8 @@ func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorde
 	if err := w.Dashboard.checkFiles(); err != nil {
 		return nil, err
 	}
-	secured, err := w.Dashboard.tlsConfig()
+	log := w.Log.With("part", "dashboard")
+	secured, err := w.Dashboard.openTLS(log)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +48,6 @@ func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorde
 	if err != nil {
 		return nil, fmt.Errorf("serve the dashboard: %w", err)
 	}
-	log := w.Log.With("part", "dashboard")
 	name := w.Cluster
 	if name == "" {
 		name = "cluster"
@@ -101,15 +59,16 @@ func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorde
 			Cached: w.cache, Live: mgr.GetAPIReader(), Creator: mgr.GetClient(), Client: client, Recorder: recorder, Log: log, Now: time.Now, Pause: pauseOnce,
 		},
 	})
-	server, err := w.listenOn(ctx, "dashboard", w.Dashboard.Address, secured, dashboard.NewHTTPServer(w.onceComplete(hosted), func(line string) { log.Debug(line) }))
+	server, err := w.listenOn(ctx, "dashboard", w.Dashboard.Address, secured.config, dashboard.NewHTTPServer(w.onceComplete(hosted), func(line string) { log.Debug(line) }))
 	if err != nil {
 		return nil, err
 	}
-	return []manager.Runnable{server, everywhere(func(ctx context.Context) error {
+	closing := everywhere(func(ctx context.Context) error {
 		<-ctx.Done()
 		hosted.Close()
 		return nil
-	})}, nil
+	})
+	return append(secured.parts, server, closing), nil
 }
 
 // onceComplete answers once the objects of the cluster are in memory: an incomplete list of

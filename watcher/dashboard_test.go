@@ -2,13 +2,9 @@ package watcher
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,66 +16,8 @@ import (
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
-
-// writePair writes a new self-signed certificate and its key, and returns the certificate.
-func writePair(t *testing.T, dir string, changed time.Time) *x509.Certificate {
-	t.Helper()
-	certificate, key, err := cert.GenerateSelfSignedCertKey("certs.example.org", nil, nil)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "tls.crt"), certificate, 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "tls.key"), key, 0o600))
-	require.NoError(t, os.Chtimes(filepath.Join(dir, "tls.crt"), changed, changed))
-	pair, err := tls.X509KeyPair(certificate, key)
-	require.NoError(t, err)
-	return pair.Leaf
-}
-
-func TestDashboardReadsItsCertificateAgain(t *testing.T) {
-	dir := t.TempDir()
-	o := DashboardOptions{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
-	_, err := o.tlsConfig()
-	require.ErrorContains(t, err, "tls.crt")
-	begin := time.Now()
-	first := writePair(t, dir, begin)
-	config, err := o.tlsConfig()
-	require.NoError(t, err)
-	served := func() *x509.Certificate {
-		pair, err := config.GetCertificate(nil)
-		require.NoError(t, err)
-		return pair.Leaf
-	}
-	assert.True(t, first.Equal(served()))
-	second := writePair(t, dir, begin.Add(time.Second))
-	assert.True(t, second.Equal(served()))
-	require.NoError(t, os.WriteFile(o.Key, []byte("not a key"), 0o600))
-	require.NoError(t, os.Chtimes(o.Cert, begin, begin.Add(2*time.Second)))
-	assert.True(t, second.Equal(served()), "files that are being replaced do not end it")
-	require.NoError(t, os.Remove(o.Cert))
-	assert.True(t, second.Equal(served()))
-	assert.Equal(t, tls.NoClientCert, config.ClientAuth)
-}
-
-func TestDashboardTrustsTheProxysCAOnly(t *testing.T) {
-	dir := t.TempDir()
-	writePair(t, dir, time.Now())
-	o := DashboardOptions{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), Proxies: []string{"auth"}}
-	require.ErrorContains(t, o.checkFiles(), "the CA of the proxy")
-	o.ProxyCA = filepath.Join(dir, "tls.key")
-	_, err := o.tlsConfig()
-	require.ErrorContains(t, err, "holds no certificate")
-	o.ProxyCA = o.Cert
-	config, err := o.tlsConfig()
-	require.NoError(t, err)
-	require.NoError(t, o.checkFiles())
-	assert.Equal(t, tls.VerifyClientCertIfGiven, config.ClientAuth)
-	for _, wrong := range []DashboardOptions{{Cert: "x"}, {Key: "x"}, {Proxies: []string{"a"}, ProxyCA: "x"}} {
-		assert.Error(t, wrong.checkFiles())
-	}
-	assert.NoError(t, DashboardOptions{}.checkFiles())
-}
 
 // TestDashboardIsServedOnItsOwnPort by every watcher, once it knows the objects of the cluster.
 func TestDashboardIsServedOnItsOwnPort(t *testing.T) {
