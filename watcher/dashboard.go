@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard/watched"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/pages"
 )
 
@@ -56,7 +57,8 @@ func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorde
 		Hosts: w.Dashboard.Hosts, Version: version.String(), Report: func(line string) { log.Info(line) },
 		Users: &pages.Source{
 			Name: name, Server: mgr.GetConfig().Host, Namespace: w.Pods.Namespace, Version: version.Version, NotifyOnly: w.NotifyOnly, Proxies: w.Dashboard.Proxies,
-			Cached: w.cache, Live: mgr.GetAPIReader(), Creator: mgr.GetClient(), Client: client, Recorder: recorder, Log: log, Now: time.Now, Pause: pauseOnce,
+			Cached: w.cache, Live: mgr.GetAPIReader(), Creator: mgr.GetClient(), Client: client, Recorder: recorder, Log: log, Now: time.Now,
+			Pause: func(ctx context.Context) bool { return wait.SleepFor(ctx, watched.CheckEvery) == nil },
 		},
 	})
 	server, err := w.listenOn(ctx, "dashboard", w.Dashboard.Address, secured.config, dashboard.NewHTTPServer(w.onceComplete(hosted), func(line string) { log.Debug(line) }))
@@ -87,18 +89,6 @@ func (w *watcher) onceComplete(next http.Handler) http.Handler {
 
 // completeTimeout is how long a request waits for these objects.
 const completeTimeout = time.Second
-
-// pauseOnce waits for the time between two requests that follow a rotation; false: ctx has ended.
-func pauseOnce(ctx context.Context) bool {
-	timer := time.NewTimer(watched.CheckEvery)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
 
 // everywhere runs on every watcher, the leader or not.
 type everywhere func(context.Context) error
