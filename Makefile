@@ -191,11 +191,11 @@ matrix: build image $(LAB) ## Rotations on each version of Kubernetes that is su
 	@failed=; for version in $(VERSIONS); do RUN='$(or $(RUN),$(ON_MATRIX))' test/tools/e2e "matrix-$${version/./-}" $(SMALL) --config test/e2e/cluster.yaml --kubernetes $$version \
 		|| failed="$$failed $$version"; done; [ -z "$$failed" ] || { echo "failed on: $$failed"; exit 1; }
 
-# What upgrades start from: the last commit that kept no settings in the cluster.
-OLDER ?= c7201e010d9e
+# What upgrades start from.
+OLDER ?= c50b14e15726
 .PHONY: e2e-upgrade
 e2e-upgrade: $(READY) ## Upgrade an installation of an earlier commit, which is built for it, to this one
-	@older=$$(test/tools/older $(OLDER) v0.0.9); OLDER=$$older MORE_IMAGES=$$older/dist/rotate-certs-node.tar RUN=TestUpgrade $(ODD_LAB)
+	@older=$$(test/tools/older $(OLDER) v0.0.9); OLDER=$$older MORE_IMAGES="$$older/dist/rotate-certs-node.tar $$older/dist/rotate-certs-watcher.tar" RUN=TestUpgrade $(ODD_LAB)
 
 # Two small clusters are no more work for a machine than the one of e2e.
 .PHONY: e2e-small

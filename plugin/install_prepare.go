@@ -88,13 +88,8 @@ func (i *installer) settleSettings(ctx context.Context) error {
 	if i.settings, err = i.mergedSettings(kept); err != nil {
 		return err
 	}
-	if i.settings.StorageClass, err = i.chooseStorage(ctx); err != nil {
-		return err
-	}
-	if err := i.warnEarlierPolicy(ctx); err != nil {
-		return err
-	}
-	return i.warnEarlierStreams(ctx)
+	i.settings.StorageClass, err = i.chooseStorage(ctx)
+	return err
 }
 
 // renderObjects makes the objects. The admission policy that pins the image of node pods also admits

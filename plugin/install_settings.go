@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
@@ -132,69 +130,6 @@ func (o *objects) storedSettings(ctx context.Context, found *installation) (mani
 	return o.evidentSettings(ctx, found)
 }
 
-// evidentSettings are the settings as far as the pods of an installation show them.
-func (o *objects) evidentSettings(ctx context.Context, found *installation) (manifests.Settings, error) {
-	s := manifests.Settings{WithoutWatcher: found.watcher == nil}
-	if found.agents != nil {
-		s.Image, s.ImagePullSecret = podImages(found.agents.Spec.Template.Spec)
-		s.KubeletRootDir, s.AgentDirectories = agentPlaces(found.agents)
-	}
-	if found.watcher == nil {
-		return s, nil
-	}
-	pod := found.watcher.Spec.Template.Spec
-	s.WatcherImage, s.ImagePullSecret = podImages(pod)
-	for _, image := range nodeImages(pod) {
-		s.Image = image
-	}
-	if s.WatcherImage == s.Image { // of a version with one image for both
-		s.WatcherImage = ""
-	}
-	s.NotifyOnly = found.notifyOnly()
-	s.NoCertificateMetrics = hasArgument(found.watcher, "--certificate-metrics=false")
-	s.NATSURLs = argumentsWith(pod, "--nats-url=")
-	for _, n := range argumentsWith(pod, "--nats-replicas=") {
-		s.NATSReplicas, _ = strconv.Atoi(n) // the watcher refuses anything but a number
-	}
-	for _, name := range argumentsWith(pod, "--nats-domain=") {
-		s.NATSDomain = name
-	}
-	s.Dashboard = len(argumentsWith(pod, "--dashboard-address=")) > 0
-	s.DashboardHosts = argumentsWith(pod, "--dashboard-host=")
-	s.DashboardProxies = argumentsWith(pod, "--dashboard-proxy=")
-	claim := ""
-	for _, v := range pod.Volumes {
-		switch {
-		case v.Secret != nil && v.Name == dashboardVolume:
-			s.DashboardTLSSecret = v.Secret.SecretName
-		case v.Secret != nil:
-			s.NATSSecret = v.Secret.SecretName
-		}
-		if v.PersistentVolumeClaim != nil {
-			claim = v.PersistentVolumeClaim.ClaimName
-		}
-	}
-	var err error
-	if claim != "" {
-		s.StorageClass, _, err = o.classOf(ctx, found.namespace, claim)
-	}
-	return s, err
-}
-
-// classOf is the StorageClass of a claim; false: there is no such claim.
-func (o *objects) classOf(ctx context.Context, namespace, name string) (class string, found bool, err error) {
-	claim, err := o.client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return "", false, nil
-	case err != nil:
-		return "", false, fmt.Errorf("read PersistentVolumeClaim %q: %w", name, err)
-	case claim.Spec.StorageClassName != nil:
-		class = *claim.Spec.StorageClassName
-	}
-	return class, true, nil
-}
-
 func podImages(pod corev1.PodSpec) (image, pullSecret string) {
 	if len(pod.Containers) > 0 {
 		image = pod.Containers[0].Image
@@ -212,20 +147,6 @@ func nodeImages(pod corev1.PodSpec) []string {
 		for _, e := range c.Env {
 			if e.Name == manifests.NodeImageVariable {
 				out = append(out, e.Value)
-			}
-		}
-	}
-	// Watchers of earlier versions have it as an argument.
-	return append(out, slices.DeleteFunc(argumentsWith(pod, "--image="), func(image string) bool { return strings.HasPrefix(image, "$(") })...)
-}
-
-// argumentsWith are the values of a pod's arguments that begin with a prefix.
-func argumentsWith(pod corev1.PodSpec, prefix string) []string {
-	var out []string
-	for _, c := range pod.Containers {
-		for _, a := range c.Args {
-			if value, has := strings.CutPrefix(a, prefix); has {
-				out = append(out, value)
 			}
 		}
 	}

@@ -7,14 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -25,8 +22,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
-// olderVersion is that of the programs in the directory OLDER. It kept no settings in the
-// cluster, and had one image for agents and watcher: see "make e2e-upgrade".
+// olderVersion is that of the programs in the directory OLDER, which "make e2e-upgrade" builds.
 const olderVersion = "v0.0.9"
 
 // TestUpgradeKeepsWhatWasInstalled installs the older version with an image of the user's own
@@ -47,17 +43,7 @@ func TestUpgradeKeepsWhatWasInstalled(t *testing.T) {
 	assert.NotContains(t, plan.stderr, "--nats-url")
 	assert.NotContains(t, plan.stderr, "--notify-only")
 	assert.NotContains(t, plan.stderr, "--agent-directory")
-	streams := regexp.MustCompile(`nats stream rm -f ([^\s;]+)`).FindAllStringSubmatch(plan.stderr, -1)
-	require.Len(t, streams, 2, "what is not taken over is said: %s", plan)
 
-	scaled := the.kubectl(t, "-n", "rotate-certs", "scale", "deployment", "rotate-certs-watcher", "--replicas=0")
-	require.Zero(t, scaled.exit, "%s", scaled)
-	require.Contains(t, plan.stderr, "kubectl -n rotate-certs scale deployment rotate-certs-watcher --replicas=0")
-	deleted := the.kubectl(t, "-n", "rotate-certs", "wait", "--for=delete", "pods", "-l", "app.kubernetes.io/component=watcher", "--timeout=2m")
-	require.Zero(t, deleted.exit, "%s", deleted)
-	for _, s := range streams {
-		removeStream(t, url, s[1])
-	}
 	the.upgraded(t)
 
 	watcher, err := the.client.AppsV1().Deployments("rotate-certs").Get(t.Context(), manifests.Watcher, metav1.GetOptions{})
@@ -83,8 +69,8 @@ func TestUpgradeKeepsWhatWasInstalled(t *testing.T) {
 // TestUpgradeTakesOverWhatItRotated has the older version, installed without a flag, replace a
 // compromised certificate; this version shows its object, and renews what is due.
 func TestUpgradeTakesOverWhatItRotated(t *testing.T) {
-	policy := filepath.Join(t.TempDir(), "policy.yaml") // a file, in a ConfigMap
-	require.NoError(t, os.WriteFile(policy, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nlimits: {rotationsPerDay: 5}\n"), 0o600))
+	policy := filepath.Join(t.TempDir(), "policy.yaml")
+	require.NoError(t, os.WriteFile(policy, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nmetadata: {name: default}\nspec: {limits: {rotationsPerDay: 5}}\n"), 0o600))
 	the.installOlder(t, "--policy", policy)
 	node := the.controlPlanes()[0]
 	o := the.older(t, "mark-compromised", "--service", "kube-scheduler", "--node", node.Name, "--reason", "a backup was stolen", "-o", "name")
@@ -97,10 +83,10 @@ func TestUpgradeTakesOverWhatItRotated(t *testing.T) {
 		return len(all) == 1 && all[0].Status.CompletionTime != nil
 	})
 
-	plan := the.kubectl(t, "rotate-certs", "install", "--dry-run=server")
-	assert.Contains(t, plan.stderr, "get configmap rotate-certs-policy", "what is not taken over is said")
 	the.upgraded(t)
 
+	kept := the.kubectl(t, "get", "rotationpolicies.rotate-certs.io", v1alpha1.RotationPolicyName, "-o", "jsonpath={.spec.limits.rotationsPerDay}")
+	assert.Equal(t, "5", kept.stdout, "%s", kept)
 	all := the.rotations(t)
 	require.Len(t, all, 1)
 	assert.Equal(t, v1alpha1.StateSucceeded, all[0].State())
@@ -129,17 +115,6 @@ func (l *lab) upgraded(t *testing.T) {
 	t.Logf("upgraded in %s: %s", o.took.Round(time.Millisecond), o.stderr)
 }
 
-// removeStream does what "nats stream rm -f" does.
-func removeStream(t *testing.T, url, name string) {
-	t.Helper()
-	conn, err := nats.Connect(url)
-	require.NoError(t, err)
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	require.NoError(t, err)
-	require.NoError(t, js.DeleteStream(t.Context(), name), name)
-}
-
 // older runs the older version's plugin.
 func (l *lab) older(t *testing.T, args ...string) outcome {
 	t.Helper()
@@ -155,14 +130,13 @@ func (l *lab) tagImages(t *testing.T, registry string) {
 	t.Helper()
 	const public = "ghcr.io/rotate-certs/"
 	for _, n := range l.nodes {
-		for _, image := range []string{"rotate-certs-node:" + olderVersion, "rotate-certs-node:" + version.Version, "rotate-certs-watcher:" + version.Version} {
+		for _, image := range []string{"rotate-certs-node:" + olderVersion, "rotate-certs-watcher:" + olderVersion, "rotate-certs-node:" + version.Version, "rotate-certs-watcher:" + version.Version} {
 			l.on(t, n.Name, "ctr -n k8s.io images tag --force "+public+image+" "+registry+image)
 		}
 	}
 }
 
-// plainNATS is a server of the user's own that permits every user everything, also what only
-// the older version did.
+// plainNATS is a server of the user's own that permits every user everything.
 func plainNATS(t *testing.T) (url string) {
 	t.Helper()
 	ip := beside(t, the.nodes[0])
