@@ -83,13 +83,13 @@ func (c *client) options() []string {
 // brokenCode is ssh's own exit code where the connection failed (ssh(1)).
 const brokenCode = 255
 
-// run runs a command of a shell on a host. The error of one that ran and failed is a
+// run runs a command of a POSIX shell on a host. The error of one that ran and failed is a
 // [*session.ExitError]; a connection that failed is a [*ConnectionError].
 func (c *client) run(ctx context.Context, host, command string, stdin io.Reader, stdout, stderr io.Writer) error {
 	said := &bytes.Buffer{}
-	process := exec.CommandContext(ctx, c.program, append(c.options(), "--", host, "exec sh -c "+quote(command))...) //nolint:gosec // ssh itself
+	process := exec.CommandContext(ctx, c.program, append(c.options(), "--", host, remoteCommand(command))...) //nolint:gosec // ssh itself
 	process.Stdin = stdin
-	process.Stdout = stdout
+	process.Stdout = &afterMark{to: stdout}
 	process.Stderr = io.MultiWriter(stderr, &limited{said})
 	process.WaitDelay = killDelay
 	err := process.Run()

@@ -6,6 +6,7 @@
 // asks for a password of a named host, and never accepts an unknown key of one. For jump hosts the
 // operator's own configuration holds.
 //
-// On a host it needs a POSIX shell, sha256sum, and root or sudo without a password. It copies the
-// program for the host's architecture to /var/lib/rotate-certs/program, and removes it in the end.
+// On a host it needs sh, sha256sum, and root or sudo without a password; the login shell may be
+// another one, and may print something. It copies the program for the host's architecture to
+// /var/lib/rotate-certs/program, and removes it in the end.
 package ssh

@@ -20,13 +20,15 @@ import (
 )
 
 // fakeSSH is a program "ssh" that runs commands on this machine, with the tools that a host has
-// of its own first in PATH. A host that has a file "refuse" prints it, and fails as ssh does.
+// of its own first in PATH. A host that has a file "refuse" prints it, and fails as ssh does; a file
+// "greeting" is what its login shell prints first.
 const fakeSSH = `#!/bin/sh
 options=
 while [ "$1" != -- ]; do [ "$1" = -O ] && exit 0; options="$options $1"; shift; done
 echo "$options" >>"$FAKE_HOSTS/calls"
 host="$FAKE_HOSTS/${2#*@}"
 [ -e "$host/refuse" ] && { cat "$host/refuse" >&2; exit 255; }
+[ -e "$host/greeting" ] && cat "$host/greeting"
 PATH="$host:$PATH" FAKE_HOST="$host" exec sh -c "$3"
 `
 
@@ -185,6 +187,17 @@ func TestRotationOnAHost(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(w.options.directory, "*"))
 	require.NoError(t, err)
 	assert.Empty(t, left, "the program is removed")
+}
+
+// TestLoginShellThatPrints: the files that a shell reads at its start may print anything, also lines
+// that look like an answer, and need not end them.
+func TestLoginShellThatPrints(t *testing.T) {
+	w := newWorld(t, "cp1")
+	w.writeFile("cp1/greeting", "Welcome to {cp1}\nroot no-sudo\n{\"name\":\"cp2\"}\nLast update: ")
+	hosts, err := Connect(t.Context(), w.options)
+	require.NoError(t, err)
+	assert.True(t, hosts.Has("cp1"))
+	require.NoError(t, hosts.Disconnect(t.Context()))
 }
 
 // TestHostKeysAreChecked: nothing in the operator's configuration can weaken it, since options of
