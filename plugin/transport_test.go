@@ -36,7 +36,7 @@ while [ "$1" != -- ]; do [ "$1" = -O ] && exit 0; shift; done
 host="$FAKE_HOSTS/${2#*@}"
 [ -d "$host" ] || { echo "ssh: Could not resolve hostname $2" >&2; exit 255; }
 case "$3" in
-*"uname -s"*) printf 'system Linux\nmachine x86_64\nroot yes\n'; exit 0 ;;
+*"uname -s"*) printf '\noutput of rotate-certs\nsystem Linux\nmachine x86_64\nroot yes\n'; exit 0 ;;
 *sha256sum*) cat >/dev/null; exit 0 ;;
 *"rm -f"*) exit 0 ;;
 esac
