@@ -112,6 +112,7 @@ func DiscoverNode(root hostfs.Root, opts Options) Layout {
 	}
 	programs = append(programs, d.otherComponents(running, programs)...)
 	d.noteStopped(programs, ran.bundles)
+	d.noteMovedManifests(programs)
 	slices.SortStableFunc(programs, func(a, b *program) int { return serviceRank(a.service) - serviceRank(b.service) })
 
 	d.tieStaticPods(programs)

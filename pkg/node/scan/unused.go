@@ -33,13 +33,28 @@ func readUnclaimed(root hostfs.Root, found *layout.Layout) {
 				u.Reason = joinReasons(u.Reason, err.Error())
 			}
 		}
-		if service, ok := componentOf(path.Base(x.Path), user); ok && isLost(node, service) {
+		service, ok := componentOf(path.Base(x.Path), user)
+		if ok && isMoved(node, service) {
+			node.NotInspected = append(node.NotInspected, inventory.NotInspected{Service: service, Path: x.Path, Reason: fmt.Sprintf(
+				"holds a certificate of %q, which only control-plane nodes have, and no part of a control plane was found on this node: "+
+					"if it is one, move its manifests back to where the kubelet starts static pods; otherwise remove this file", user)})
+			continue
+		}
+		if ok && isLost(node, service) {
 			node.NotInspected = append(node.NotInspected, inventory.NotInspected{
 				Informational: true, Path: x.Path, Reason: fmt.Sprintf("holds a certificate of %q, but no component found on this node uses it", user)})
 			continue
 		}
 		node.Unused = append(node.Unused, u)
 	}
+}
+
+// isMoved reports whether a component of the control plane was probably stopped by a person, who
+// moved all manifests of static pods to a place that is not searched: nothing but its kubeconfig
+// shows that it was here.
+func isMoved(node *inventory.Node, s certs.Service) bool {
+	noted := slices.ContainsFunc(node.NotInspected, func(x inventory.NotInspected) bool { return x.Service == s && !x.Informational })
+	return s != certs.Kubelet && node.ComponentOf(certs.Kubelet) != nil && !node.ControlPlane() && !noted
 }
 
 // isLost reports whether a component should be on a node and was not found, or only its

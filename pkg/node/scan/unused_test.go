@@ -181,3 +181,24 @@ func withUserOf(t *testing.T, own, other []byte) []byte {
 	}
 	return out
 }
+
+// TestControlPlaneWithoutManifests: a person has moved the manifests to a place that is not searched.
+// The node is no worker then, of which nothing else need be known.
+func TestControlPlaneWithoutManifests(t *testing.T) {
+	n := kubeadmNode(t)
+	for _, path := range []string{"/etc/kubernetes/manifests", "/proc/400", "/proc/401", "/proc/402", "/proc/403"} {
+		if err := os.RemoveAll(n.LocalPath(path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := n.scanAt(t, certstest.Now)
+	for service, path := range map[certs.Service]string{
+		certs.KubeScheduler: "/etc/kubernetes/scheduler.conf", certs.KubeControllerManager: "/etc/kubernetes/controller-manager.conf",
+	} {
+		if !slices.ContainsFunc(got.NotInspected, func(x inventory.NotInspected) bool {
+			return x.Service == service && x.Path == path && !x.Informational && strings.Contains(x.Reason, "no part of a control plane was found on this node")
+		}) {
+			t.Errorf("%s: %+v", service, got.NotInspected)
+		}
+	}
+}
