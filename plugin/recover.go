@@ -138,7 +138,7 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 	}
 	err = o.Run(ctx)
 	if errors.Is(err, plan.ErrNothing) {
-		if err = refuseWithoutCertificates(ctx, hosts); err == nil {
+		if err = refuseUnknownExpiry(ctx, hosts, o.force); err == nil {
 			printers.PrintNotes(o.ErrOut, "No certificate of these hosts has expired; nothing was changed.")
 		}
 	}

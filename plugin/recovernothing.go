@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-// refuseWithoutCertificates returns an error if no certificate was found on some of the hosts: it
-// is unknown then whether theirs have expired.
-func refuseWithoutCertificates(ctx context.Context, hosts *ssh.Hosts) error {
+// refuseUnknownExpiry returns an error if it is unknown whether certificates of the hosts have
+// expired: no certificate was found on some of them or, unless clocks are to be ignored, a clock is
+// wrong. By a clock that was reset nothing has expired.
+func refuseUnknownExpiry(ctx context.Context, hosts *ssh.Hosts, ignoreClocks bool) error {
 	nodes, missing, err := hosts.ScanAll(ctx)
 	if err != nil {
 		return err
@@ -21,7 +23,13 @@ func refuseWithoutCertificates(ctx context.Context, hosts *ssh.Hosts) error {
 	if len(missing) > 0 {
 		return fmt.Errorf("scan the hosts again: %s", missing[0])
 	}
-	return withoutCertificates(nodes)
+	if err := withoutCertificates(nodes); err != nil {
+		return err
+	}
+	if found := gate.CheckClocks(nodes); len(found) > 0 && !ignoreClocks {
+		return errors.New("it is not known whether certificates have expired, and nothing was changed: " + found[0].Text)
+	}
+	return nil
 }
 
 func withoutCertificates(nodes []inventory.Node) error {

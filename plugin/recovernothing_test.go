@@ -3,6 +3,7 @@ package plugin
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -33,4 +34,21 @@ func TestRecoverDoesNotCallUnknownCertificatesValid(t *testing.T) {
 			assert.Equal(t, tt.code == 0, strings.Contains(stderr, "has expired; nothing"), stderr)
 		})
 	}
+}
+
+// TestRecoverDoesNotTrustAWrongClock: machines whose clocks were reset have no certificate that has
+// expired by them.
+func TestRecoverDoesNotTrustAWrongClock(t *testing.T) {
+	s := newSSHHosts(t, controlPlane("cp1"))
+	n := controlPlane("cp1")
+	n.Time = time.Now().AddDate(-2, 0, 0)
+	s.answer("cp1", "scan", n)
+	for _, more := range [][]string{nil, {"--plan"}} {
+		code, _, stderr := newFake(controlPlane("cp1")).run(t, append(append([]string{"recover", "--yes"}, s.flags("cp1")[2:]...), more...)...)
+		assert.Equal(t, 1, code, stderr)
+		assert.Contains(t, stderr, "it is not known whether certificates have expired, and nothing was changed: clocks differ by 17520h0m0s: this machine is 17520h0m0s ahead")
+		assert.NotContains(t, stderr, "No certificate of these hosts has expired")
+	}
+	code, _, stderr := newFake(controlPlane("cp1")).run(t, append([]string{"recover", "--yes", "--force"}, s.flags("cp1")[2:]...)...)
+	assert.Zero(t, code, stderr)
 }
