@@ -30,6 +30,7 @@ type installOptions struct {
 	natsSecret     string
 	natsReplicas   int
 	natsDomain     string
+	shareSummary   bool
 	watcherImage   string
 	notifyOnly     bool
 	certMetrics    bool
@@ -96,9 +97,10 @@ and only the flags count:
 	f.BoolVar(&o.certMetrics, "certificate-metrics", true, "Expose metrics of each certificate, three for each, and of each node")
 	f.StringVar(&o.policyFile, "policy", "", "File with the RotationPolicy (default: keep the present one)")
 	f.StringSliceVar(&o.natsURLs, "nats-url", nil, "NATS servers to use; empty: an embedded one")
-	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys()+" for these servers")
+	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys(manifests.Settings{})+" for these servers")
 	f.IntVar(&o.natsReplicas, "nats-replicas", 0, "Servers of a NATS cluster that keep each stream, 1 to 5; 0: one")
 	f.StringVar(&o.natsDomain, "nats-domain", "", "JetStream domain to use, where it is not that of the NATS servers (leaf nodes)")
+	f.BoolVar(&o.shareSummary, "share-summary", false, "Share the state of the cluster, without names of nodes, with other clusters that use these servers")
 	f.StringVar(&o.storageClass, "storage-class", "", "StorageClass for the embedded NATS; \"none\" stores events in the pod (default: that of the cluster)")
 	o.dashboard.addFlags(f)
 	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Only agents, definitions and roles; the watcher runs outside the cluster")
@@ -120,7 +122,7 @@ and only the flags count:
 	return cmd
 }
 
-func natsKeys() string { return strings.Join(manifests.NATSSecretKeys(), ", ") }
+func natsKeys(s manifests.Settings) string { return strings.Join(manifests.NATSSecretKeys(s), ", ") }
 
 // Complete parses the flags. Only with --dry-run=client no kubeconfig is needed.
 func (o *installOptions) Complete(*cobra.Command) error {

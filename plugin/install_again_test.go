@@ -52,6 +52,8 @@ func TestInstallAgainKeepsSettings(t *testing.T) {
 		"metrics of each one":     {"--certificate-metrics=false", "--certificate-metrics", nil, []string{"--certificate-metrics"}},
 		"an external NATS":        {external, "", []string{`"--nats-url=tls://b.test:4222"`, `"secretName":"creds"`, "nats/ca.crt"}, []string{"--store="}},
 		"a cluster of NATS":       {external + " --nats-replicas 3 --nats-domain hub", "", []string{`"--nats-replicas=3"`, `"--nats-domain=hub"`}, nil},
+		"a shared summary":        {external + " --share-summary", "", []string{`"--share-summary"`}, []string{"fleet"}},
+		"a summary no more":       {external + " --share-summary", "--share-summary=false", nil, []string{"--share-summary"}},
 		"an image and its Secret": {"--image registry.test/rotate-certs-node:1 --image-pull-secret pull", "", []string{`"image":"registry.test/rotate-certs-node:1"`, `"value":"registry.test/rotate-certs-node:1"`, `"name":"pull"`}, []string{"ghcr.io"}},
 		"directories of agents":   {"--agent-directory /srv/,/opt/k8s --kubelet-root-dir /data/kubelet", "", []string{`"path":"/srv"`, `"/host/opt/k8s"`, `"/host/data/kubelet/pods"`, `"/host/var/lib/kubelet/device-plugins"`}, []string{"/host/var/lib/kubelet/pods"}},
 		"no more directories":     {"--agent-directory /srv", "--agent-directory=", nil, []string{"/srv"}},

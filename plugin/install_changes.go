@@ -77,6 +77,7 @@ func (i *installer) changedSettings() []string {
 	change("--nats-secret", old.NATSSecret, now.NATSSecret)
 	change("--nats-replicas", fmt.Sprint(old.NATSReplicas), fmt.Sprint(now.NATSReplicas))
 	change("--nats-domain", old.NATSDomain, now.NATSDomain)
+	change("--share-summary", fmt.Sprint(old.ShareSummary), fmt.Sprint(now.ShareSummary))
 	change("--storage-class", old.StorageClass, now.StorageClass)
 	change("--agent-directory", strings.Join(old.AgentDirectories, ","), strings.Join(now.AgentDirectories, ","))
 	change("--kubelet-root-dir", old.KubeletRootDir, now.KubeletRootDir)

@@ -26,6 +26,19 @@ func TestInstallSaysWhereTheDashboardIs(t *testing.T) {
 	assert.NotContains(t, s.object(watcherPath), `"secretName":"tls"`)
 }
 
+// TestInstallMountsTheFleetKeyForTheDashboard only, and only where the summary is shared.
+func TestInstallMountsTheFleetKeyForTheDashboard(t *testing.T) {
+	s := newAPIServer(t)
+	s.add(t, "/api/v1/namespaces/rotate-certs/secrets/nats", `{"data":{"reporter.creds":"eA==","fleet.creds":"eA=="}}`)
+	const flag = "--nats-fleet-creds=/etc/rotate-certs/nats/fleet.creds"
+	for _, flags := range []string{"--nats-url tls://n.test --nats-secret nats --dashboard", "--share-summary --dashboard=false"} {
+		s.install(t, flags)
+		assert.NotContains(t, s.object(watcherPath), "fleet.creds", flags)
+	}
+	s.install(t, "--dashboard")
+	assert.Contains(t, s.object(watcherPath), flag)
+}
+
 func TestInstallRefusesInvalidDashboards(t *testing.T) {
 	for flags, says := range map[string]string{
 		"--dashboard-tls-secret=tls":                                                            "need --dashboard",
@@ -39,6 +52,8 @@ func TestInstallRefusesInvalidDashboards(t *testing.T) {
 		"--dashboard --dashboard-tls-secret=opaque":                                             `Secret "opaque" has no tls.key`,
 		"--dashboard --dashboard-tls-secret=tls --dashboard-proxy=auth":                         `Secret "tls" has no ca.crt`,
 		"--dashboard --dashboard-tls-secret=tls --dashboard-host=a --nats-secret=x":             "need --nats-url",
+		"--dashboard --share-summary":                                                           "need --nats-url",
+		"--without-watcher --share-summary":                                                     "--without-watcher installs no watcher",
 		"--dashboard --dashboard-tls-secret=tls --dashboard-proxy=auth --dashboard-tls-secret=": "--dashboard-proxy needs --dashboard-tls-secret",
 	} {
 		s := newAPIServer(t)

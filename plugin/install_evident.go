@@ -39,6 +39,7 @@ func (o *objects) evidentSettings(ctx context.Context, found *installation) (man
 	for _, name := range argumentsWith(pod, "--nats-domain=") {
 		s.NATSDomain = name
 	}
+	s.ShareSummary = hasArgument(found.watcher, "--share-summary")
 	s.Dashboard = len(argumentsWith(pod, "--dashboard-address=")) > 0
 	s.DashboardHosts = argumentsWith(pod, "--dashboard-host=")
 	s.DashboardProxies = argumentsWith(pod, "--dashboard-proxy=")

@@ -23,7 +23,7 @@ func (o *installOptions) runClient() error {
 	}
 	options := o.manifestOptions(settings)
 	if options.NATSSecret != "" {
-		options.NATSSecretKeys = manifests.NATSSecretKeys() // its keys are not known
+		options.NATSSecretKeys = manifests.NATSSecretKeys(settings) // its keys are not known
 	}
 	if o.storageClass == noStorage {
 		options.StorageClass = ""
@@ -44,7 +44,7 @@ func (o *installOptions) runClient() error {
 	}
 	files := ""
 	if o.natsSecret != "" {
-		files = fmt.Sprintf("Secret %q must have the keys %s; for each key that it lacks, remove the watcher's flag and the item of its volume.", o.natsSecret, natsKeys())
+		files = fmt.Sprintf("Secret %q must have the keys %s; for each key that it lacks, remove the watcher's flag and the item of its volume.", o.natsSecret, natsKeys(settings))
 	}
 	printers.PrintNotes(o.ErrOut, store, files, "Nothing was changed. To install it: kubectl apply --server-side -f FILE, or the same command without --dry-run. "+
 		"Where the definitions are new, apply it twice: the RotationPolicy needs one of them.")

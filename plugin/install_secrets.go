@@ -22,13 +22,13 @@ func (i *installer) secretFiles(ctx context.Context) ([]string, error) {
 		return nil, i.missingSecret(ctx, name, "generic "+name+" --from-file=ca.crt=… --from-file=reporter.creds=… --from-file=rotator.creds=…", err)
 	}
 	var keys []string
-	for _, key := range manifests.NATSSecretKeys() {
+	for _, key := range manifests.NATSSecretKeys(i.settings) {
 		if _, has := secret.Data[key]; has {
 			keys = append(keys, key)
 		}
 	}
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("Secret %q has none of %s", name, natsKeys()) //nolint:staticcheck // a kind's name
+		return nil, fmt.Errorf("Secret %q has none of %s", name, natsKeys(i.settings)) //nolint:staticcheck // a kind's name
 	}
 	return keys, nil
 }

@@ -31,6 +31,7 @@ func (o *installOptions) mergedSettings(s manifests.Settings) (manifests.Setting
 		"nats-secret":         func() { s.NATSSecret = o.natsSecret },
 		"nats-replicas":       func() { s.NATSReplicas = o.natsReplicas },
 		"nats-domain":         func() { s.NATSDomain = o.natsDomain },
+		"share-summary":       func() { s.ShareSummary = o.shareSummary },
 		"storage-class":       func() { s.StorageClass = o.storageClass },
 		"agent-directory":     func() { s.AgentDirectories = o.directories },
 		"kubelet-root-dir":    func() { s.KubeletRootDir = o.kubeletRoot },
@@ -75,7 +76,7 @@ func (o *installOptions) mergedSettings(s manifests.Settings) (manifests.Setting
 func (o *installOptions) fitSettings(s *manifests.Settings) error {
 	switch {
 	case s.WithoutWatcher:
-		if o.clusterName != "" || len(o.pods.Tolerations)+len(o.pods.WatcherRequests)+len(o.pods.WatcherLimits) > 0 || o.notifyOnly || !o.certMetrics || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.policyFile != "" || o.storageClass != "" {
+		if o.clusterName != "" || len(o.pods.Tolerations)+len(o.pods.WatcherRequests)+len(o.pods.WatcherLimits) > 0 || o.notifyOnly || !o.certMetrics || len(o.natsURLs) > 0 || o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.shareSummary || o.policyFile != "" || o.storageClass != "" {
 			return hint.AddTo(errors.New("--without-watcher installs no watcher"), "give the watcher's flags to rotate-certs-watcher")
 		}
 		// NotifyOnly stays: a watcher that is installed again has the same permissions as before.
@@ -84,6 +85,7 @@ func (o *installOptions) fitSettings(s *manifests.Settings) error {
 		s.NATSSecret = ""
 		s.NATSReplicas = 0
 		s.NATSDomain = ""
+		s.ShareSummary = false
 		s.StorageClass = ""
 		s.ClusterName = ""
 		s.Tolerations = nil
@@ -95,13 +97,14 @@ func (o *installOptions) fitSettings(s *manifests.Settings) error {
 		}
 		s.StorageClass = ""
 	default:
-		if o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" {
-			return errors.New("--nats-secret, --nats-replicas and --nats-domain need --nats-url")
+		if o.natsSecret != "" || o.natsReplicas > 0 || o.natsDomain != "" || o.shareSummary {
+			return errors.New("--nats-secret, --nats-replicas, --nats-domain and --share-summary need --nats-url")
 		}
 		s.NATSURLs = nil
 		s.NATSSecret = ""
 		s.NATSReplicas = 0
 		s.NATSDomain = ""
+		s.ShareSummary = false
 	}
 	return nil
 }

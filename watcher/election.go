@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -65,3 +66,17 @@ func lockInstance() string {
 	}
 	return "rotate-certs-watcher/" + host
 }
+
+// leading runs on the leader only.
+type leading func(context.Context) error
+
+// Start runs it.
+func (l leading) Start(ctx context.Context) error {
+	if err := l(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// NeedLeaderElection restricts it to the leader.
+func (leading) NeedLeaderElection() bool { return true }

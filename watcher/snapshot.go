@@ -31,7 +31,8 @@ type observer struct {
 		Ready() error
 		Stats() bus.Stats
 	}
-	now func() time.Time
+	shared func() bool // whether the summary was written; nil: it is not shared
+	now    func() time.Time
 }
 
 func (o *observer) takeSnapshot() metrics.Snapshot {
@@ -40,6 +41,9 @@ func (o *observer) takeSnapshot() metrics.Snapshot {
 	case <-o.elected:
 		s.Leader = true
 		s.Cluster = o.clusterSnapshot()
+		if o.shared != nil {
+			s.SummaryShared = new(o.shared())
+		}
 	default:
 	}
 	return s

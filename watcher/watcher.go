@@ -90,6 +90,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.Bus.Cluster, err = clusterName(ctx, o); err != nil {
 		return err
 	}
+	o.Bus.ReadSummaries = o.Bus.ShareSummary && o.Dashboard.Address != ""
 	o.Bus.Log = o.Log.With("part", "bus")
 	w := &watcher{policy: newPolicy(o.NotifyOnly, o.Log.With("part", "policy"), time.Now), picture: controller.NewPicture()}
 	o.Bus.GivenUp = func(ctx context.Context, e event.Event, why error) { w.decider.GivenUp(ctx, e, why) }
@@ -204,6 +205,10 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 	seen := observer{
 		objects: w.cache, picture: w.picture, decided: w.decider.LastDecision, policy: w.policy.validationError, elected: mgr.Elected(), bus: w.bus, now: time.Now,
 	}
+	shared := w.newSummaryWriter(&seen)
+	if w.Bus.ShareSummary {
+		seen.shared = shared.stored.Load
+	}
 	w.metrics = metrics.New(seen.takeSnapshot, metrics.Options{NoCertificates: !w.CertificateMetrics})
 	w.runner = controller.NewRunner(&controller.Runner{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Engine: w.Engine, Events: publisher, Recorder: recorder,
@@ -218,6 +223,9 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 		&policyStatus{policy: w.policy, client: mgr.GetClient(), log: w.Log.With("part", "policy")},
 		w.whenComplete(func(ctx context.Context) error { return w.bus.ReceiveRequests(ctx, w.receiveRequest) }),
 		w.whenComplete(func(ctx context.Context) error { return w.bus.ReceiveCompromised(ctx, w.receiveCompromised) }),
+	}
+	if w.Bus.ShareSummary {
+		parts = append(parts, w.whenComplete(shared.writeLoop))
 	}
 	if !w.NotifyOnly { // it may not delete rotations
 		parts = append(parts, &controller.Pruner{
@@ -240,20 +248,6 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 	}
 	return nil
 }
-
-// leading runs on the leader only.
-type leading func(context.Context) error
-
-// Start runs it.
-func (l leading) Start(ctx context.Context) error {
-	if err := l(ctx); err != nil && ctx.Err() == nil {
-		return err
-	}
-	return nil
-}
-
-// NeedLeaderElection restricts it to the leader.
-func (leading) NeedLeaderElection() bool { return true }
 
 // watchObjects follows the objects that decisions depend on.
 func (w *watcher) watchObjects(ctx context.Context) error {

@@ -41,9 +41,16 @@ const (
 const Selector = kube.LabelName + "=" + Name + "," + kube.LabelManagedBy + "=" + ManagedBy
 
 // NATSSecretKeys are all keys that the Secret for an external NATS may have.
-func NATSSecretKeys() []string {
-	return []string{"ca.crt", "tls.crt", "tls.key", "reporter.creds", "rotator.creds"}
+func NATSSecretKeys(s Settings) []string {
+	keys := []string{"ca.crt", "tls.crt", "tls.key", "reporter.creds", "rotator.creds"}
+	if s.ShareSummary && s.Dashboard {
+		keys = append(keys, FleetKey)
+	}
+	return keys
 }
+
+// FleetKey is the key with the credentials by which the dashboard sees other clusters.
+const FleetKey = "fleet.creds"
 
 // Options are the input of the templates.
 type Options struct {

@@ -33,7 +33,8 @@ func variants() map[string]Options {
 	embedded, stored, external, notify, agents := base(), base(), base(), base(), base()
 	stored.StorageClass, stored.ImagePullSecret = "fast", "pull"
 	external.NATSURLs, external.NATSSecret = []string{"tls://a.test:4222", "tls://b.test:4222"}, "rotate-certs-nats"
-	external.NATSSecretKeys, external.NATSReplicas, external.NATSDomain = NATSSecretKeys(), 3, "hub"
+	external.ShareSummary, external.NATSReplicas, external.NATSDomain = true, 3, "hub"
+	external.NATSSecretKeys = NATSSecretKeys(Settings{ShareSummary: true, Dashboard: true})
 	notify.NotifyOnly = true
 	agents.AgentDirectories, agents.KubeletRootDir = []string{"/srv"}, "/data/kubelet"
 	agents.WithoutWatcher = true

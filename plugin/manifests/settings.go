@@ -26,6 +26,7 @@ type Settings struct {
 	NATSSecret      string   `json:"natsSecret,omitempty"`
 	NATSReplicas    int      `json:"natsReplicas,omitempty"` // 0: one
 	NATSDomain      string   `json:"natsDomain,omitempty"`
+	ShareSummary    bool     `json:"shareSummary,omitempty"` // with the other clusters of the external NATS
 	StorageClass    string   `json:"storageClass,omitempty"` // of the embedded NATS; empty: the store ends with its pod
 
 	AgentDirectories []string `json:"agentDirectories,omitempty"` // that agents are shown beside those that each node has

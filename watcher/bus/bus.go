@@ -19,6 +19,7 @@ type Bus struct {
 	embedded *embedded // nil: an external server
 	reporter *link
 	rotator  *link
+	fleet    *link              // nil: summaries of other clusters are not read
 	outboxes map[string]*outbox // by role
 
 	ready    *readiness
@@ -64,6 +65,11 @@ func (b *Bus) openAll() error {
 	if b.rotator, err = b.connectRole(roleRotator, rotator); err != nil {
 		return err
 	}
+	if b.config.ReadSummaries {
+		if b.fleet, err = b.connectRole(roleFleet, cmp.Or(b.config.FleetCredentials, reporter)); err != nil {
+			return err
+		}
+	}
 	b.outboxes = map[string]*outbox{
 		roleReporter: newOutbox(b, b.reporter),
 		roleRotator:  newOutbox(b, b.rotator),
@@ -93,7 +99,7 @@ func (b *Bus) connectRole(role, credentials string) (*link, error) {
 // [Bus.Publish].
 func (b *Bus) Close() {
 	b.stop()
-	for _, l := range []*link{b.reporter, b.rotator} {
+	for _, l := range []*link{b.reporter, b.rotator, b.fleet} {
 		if l != nil {
 			l.closeLink()
 		}

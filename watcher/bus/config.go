@@ -37,6 +37,13 @@ type Config struct {
 	// proceed. Without the second, the first user needs both sets of permissions.
 	Credentials, RotatorCredentials string
 
+	// ShareSummary keeps the bucket of [Bus.PutSummary] in the embedded server.
+	ShareSummary bool
+	// ReadSummaries connects as a third user, with FleetCredentials, for [Bus.ReadSummaries].
+	// Without such a file the first user needs its permissions, too.
+	ReadSummaries    bool
+	FleetCredentials string
+
 	// GivenUp receives every event that is given up; an event that could not be parsed is
 	// empty. Nil: it is only counted and logged.
 	GivenUp func(ctx context.Context, e event.Event, why error)
@@ -60,7 +67,7 @@ type Listen struct {
 	// clients must show a certificate by it, besides being a user.
 	TLS TLS
 	// Users is a file with one user on each line: a role (reporter, rotator,
-	// incident-responder or viewer), and either a public NKey or a name and a password (bcrypt
+	// incident-responder, viewer or fleet), and either a public NKey or a name and a password (bcrypt
 	// or plain). "#" begins a comment. It is read again when it changes.
 	Users string
 }
@@ -92,6 +99,8 @@ func (c *Config) setDefaults() error {
 		return hint.AddTo(errors.New("open event bus: only the embedded NATS server can listen"), "omit --nats-url or --nats-listen")
 	case len(c.URLs) == 0 && (c.Replicas != 0 || c.Domain != ""):
 		return hint.AddTo(errors.New("open event bus: the embedded NATS server has neither replicas nor a JetStream domain"), "give --nats-url too")
+	case c.ShareSummary && len(c.URLs) == 0 && c.Listen == nil:
+		return hint.AddTo(errors.New("open event bus: only this process connects to the embedded NATS server, so a summary in it is shared with no one"), "give --nats-url or --nats-listen too")
 	case c.Replicas < 0 || c.Replicas > 5:
 		return hint.AddTo(fmt.Errorf("open event bus: %d replicas of a stream", c.Replicas), "--nats-replicas 1 to 5")
 	case c.Domain != "" && !domainName.MatchString(c.Domain):

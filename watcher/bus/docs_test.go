@@ -124,6 +124,7 @@ func commands(cluster string) string {
 	for _, c := range declaredConsumers(cluster, ackWait) {
 		fmt.Fprintln(&out, consumerCommand(c))
 	}
+	fmt.Fprintln(&out, streamCommand(declaredBucket(1)))
 	return out.String()
 }
 
@@ -163,6 +164,7 @@ REPORTER: "UREPORTER_PUBLIC_NKEY"
 ROTATOR: "UROTATOR_PUBLIC_NKEY"
 INCIDENT_RESPONDER: "URESPONDER_PUBLIC_NKEY"
 VIEWER: "UVIEWER_PUBLIC_NKEY"
+FLEET: "UFLEET_PUBLIC_NKEY"
 
 listen: $LISTEN
 max_payload: 8MB # a request may name every certificate of a large cluster

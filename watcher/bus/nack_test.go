@@ -33,6 +33,9 @@ type nackSpec struct {
 	MaxMsgSize      int32    `json:"maxMsgSize,omitempty"`
 	DuplicateWindow string   `json:"duplicateWindow,omitempty"`
 	AllowDirect     bool     `json:"allowDirect,omitempty"`
+	DenyDelete      bool     `json:"denyDelete,omitempty"`
+	DenyPurge       bool     `json:"denyPurge,omitempty"`
+	PerSubject      int64    `json:"maxMsgsPerSubject,omitempty"`
 	Replicas        int      `json:"replicas,omitempty"`
 
 	StreamName    string `json:"streamName,omitempty"`
@@ -72,6 +75,11 @@ func nackObjects(t *testing.T, cluster string) string {
 		}
 		add("Consumer", c.stream+"-"+c.Durable, spec)
 	}
+	bucket := declaredBucket(1)
+	add("Stream", "rotate-certs-clusters", nackSpec{
+		Name: bucket.Name, Subjects: bucket.Subjects, Storage: "file", Retention: "limits", Discard: "new", MaxAge: bucket.MaxAge.String(), MaxMsgs: -1, PerSubject: 1,
+		MaxBytes: bucket.MaxBytes, MaxMsgSize: bucket.MaxMsgSize, AllowDirect: true, DenyDelete: true, DenyPurge: true, Replicas: 1,
+	})
 	return strings.Join(out, "---\n")
 }
 
@@ -100,11 +108,12 @@ func TestDocumentedNACKObjectsFit(t *testing.T) {
 		}
 		require.NoError(t, err, part)
 	}
-	require.Equal(t, map[string]int{"Stream": 2, "Consumer": 2}, kinds)
+	require.Equal(t, map[string]int{"Stream": 3, "Consumer": 2}, kinds)
 	s.stop()
 
 	limited.start()
 	b := openReady(t, limited.busConfig())
+	require.NoError(t, b.PutSummary(t.Context(), []byte(`{}`)))
 	for _, want := range declaredStreams("prod", 1) {
 		have, err := b.rotator.jetStream().Stream(t.Context(), want.Name)
 		require.NoError(t, err)
@@ -118,7 +127,10 @@ func (s nackSpec) stream(t *testing.T) jetstream.StreamConfig {
 	t.Helper()
 	c := jetstream.StreamConfig{
 		Name: s.Name, Subjects: s.Subjects, MaxMsgs: s.MaxMsgs, MaxBytes: s.MaxBytes, MaxMsgSize: s.MaxMsgSize, AllowDirect: s.AllowDirect, Replicas: s.Replicas,
-		MaxAge: duration(t, s.MaxAge), Duplicates: duration(t, s.DuplicateWindow),
+		MaxAge: duration(t, s.MaxAge), DenyDelete: s.DenyDelete, DenyPurge: s.DenyPurge, MaxMsgsPerSubject: s.PerSubject,
+	}
+	if s.DuplicateWindow != "" {
+		c.Duplicates = duration(t, s.DuplicateWindow)
 	}
 	require.NoError(t, c.Retention.UnmarshalJSON([]byte(`"`+s.Retention+`"`)))
 	require.NoError(t, c.Discard.UnmarshalJSON([]byte(`"`+s.Discard+`"`)))

@@ -36,6 +36,12 @@ const (
 	// ConsumerCompromised is the durable consumer of reports of compromised keys.
 	ConsumerCompromised = "compromised"
 
+	// summaryBucket is the key-value bucket of all clusters that share a NATS account. A bucket is a
+	// stream of this name, with a subject for each key.
+	summaryBucket   = "rotate-certs-clusters"
+	summaryStream   = "KV_" + summaryBucket
+	summarySubjects = "$KV." + summaryBucket + "."
+
 	// inboxPrefix and the role begin the subjects of replies, so that no user can read the
 	// replies to another.
 	inboxPrefix = "_INBOX_"
@@ -52,6 +58,14 @@ const (
 	compromisedMaxSize  = 64 << 10
 	compromisedMaxMsgs  = 1000
 	compromisedMaxBytes = compromisedMaxMsgs * compromisedMaxSize
+	// SummaryMaxSize is the size of the summary of a cluster, with some room.
+	SummaryMaxSize = 4 << 10
+	// maxClusters is how many summaries are read, and for how many of the largest size the bucket
+	// has room.
+	maxClusters     = 1000
+	summaryMaxBytes = maxClusters * SummaryMaxSize
+	// A cluster that has been removed is in the bucket for so long.
+	summaryMaxAge = 30 * 24 * time.Hour
 	// dedupeWindow is for how long NATS stores the same event only once.
 	dedupeWindow = 7 * 24 * time.Hour
 	// compromisedMaxWait is how old a report may be when the watcher receives it: for that long
@@ -164,6 +178,18 @@ func declaredStreams(cluster string, replicas int) []stream {
 	return []stream{
 		{StreamConfig: events, subject: subjectRoot + "." + token + ".>", minAge: startBack},
 		{StreamConfig: compromised, subject: CompromisedSubject(cluster), minAge: compromisedMaxWait},
+	}
+}
+
+// declaredBucket is the stream of the summaries of all clusters. As a bucket it has one message for
+// each subject. Unlike the buckets of "nats kv add" it refuses roll-up headers, by which a cluster
+// could remove the summaries of the others.
+func declaredBucket(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: summaryStream, Description: "summaries of clusters", Subjects: []string{summarySubjects + ">"},
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxConsumers: -1, MaxAge: summaryMaxAge, MaxBytes: summaryMaxBytes, MaxMsgSize: SummaryMaxSize,
+		Replicas: max(1, replicas), AllowDirect: true, DenyDelete: true, DenyPurge: true,
 	}
 }
 

@@ -14,10 +14,11 @@ const (
 	roleRotator           = "rotator"            // receives requests and reports, publishes how rotations proceed
 	roleIncidentResponder = "incident-responder" // reports compromised keys
 	roleViewer            = "viewer"             // reads
+	roleFleet             = "fleet"              // reads the summaries of all clusters
 )
 
 func allRoles() []string {
-	return []string{roleReporter, roleRotator, roleIncidentResponder, roleViewer}
+	return []string{roleReporter, roleRotator, roleIncidentResponder, roleViewer, roleFleet}
 }
 
 // permissionsOf are the minimal permissions of a role. A viewer cannot create consumers: it
@@ -37,7 +38,7 @@ func permissionsOf(role, cluster string) *server.Permissions {
 				publish = append(publish, subject(string(t)+".*"))
 			}
 		}
-		publish = append(publish, api("STREAM.INFO", events))
+		publish = append(publish, api("STREAM.INFO", events), api("STREAM.INFO", summaryStream), summarySubjects+NameToken(cluster))
 	case roleRotator:
 		for _, t := range event.AllTypes() {
 			if publishingRole(t) == roleRotator {
@@ -50,7 +51,8 @@ func permissionsOf(role, cluster string) *server.Permissions {
 			api("CONSUMER.MSG.NEXT", events)+".*", api("CONSUMER.DELETE", events)+".*",
 			api("STREAM.INFO", compromised), api("STREAM.CREATE", compromised),
 			api("CONSUMER.CREATE", compromised)+"."+ConsumerCompromised+".>", api("CONSUMER.INFO", compromised)+"."+ConsumerCompromised,
-			api("CONSUMER.MSG.NEXT", compromised)+"."+ConsumerCompromised)
+			api("CONSUMER.MSG.NEXT", compromised)+"."+ConsumerCompromised,
+			api("STREAM.CREATE", summaryStream))
 		for _, c := range declaredConsumers(cluster, ackWait) {
 			publish = append(publish, "$JS.ACK."+c.stream+"."+c.Durable+".>", "$JS.ACK.*.*."+c.stream+"."+c.Durable+".>")
 		}
@@ -64,6 +66,8 @@ func permissionsOf(role, cluster string) *server.Permissions {
 		for _, s := range declaredStreams(cluster, 1) {
 			subscribe = append(subscribe, s.Subjects...)
 		}
+	case roleFleet:
+		publish = []string{api("STREAM.INFO", summaryStream), api("DIRECT.GET", summaryStream) + "." + summarySubjects + "*"}
 	}
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: publish},

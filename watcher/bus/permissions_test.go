@@ -76,9 +76,11 @@ func TestDocumentedUsersCanDoTheirWork(t *testing.T) {
 func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 	s := newSite(t)
 	s.start()
-	openReady(t, s.busConfig()).Close() // streams and consumers are there
+	b := openReady(t, s.busConfig())
+	require.NoError(t, b.PutSummary(t.Context(), []byte(`{}`)))
+	b.Close() // streams, consumers and the bucket are there
 	events, queue := EventStream("prod"), CompromisedStream("prod")
-	reporter, rotator, responder, viewer := roleReporter, roleRotator, roleIncidentResponder, roleViewer
+	reporter, rotator, responder, viewer, fleet := roleReporter, roleRotator, roleIncidentResponder, roleViewer, roleFleet
 	try := map[string][]string{ // who may
 		"rotate-certs.v1.prod.certificate.compromised._":                    {rotator},
 		"rotate-certs-compromised.v1.prod":                                  {responder},
@@ -111,9 +113,24 @@ func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 		"$JS.ACK." + queue + ".compromised.1.1.1.1.0":                       {rotator},
 		"$JS.ACK.hub.ACCOUNT." + queue + ".compromised.1.1.1.1.0":           {rotator},
 		"$JS.API.CONSUMER.PAUSE." + events + ".rotator":                     {},
+
+		"$KV.rotate-certs-clusters.prod":                                                          {reporter},
+		"$KV.rotate-certs-clusters.other":                                                         {},
+		"$JS.API.STREAM.CREATE.KV_rotate-certs-clusters":                                          {rotator},
+		"$JS.API.STREAM.INFO.KV_rotate-certs-clusters":                                            {reporter, fleet},
+		"$JS.API.STREAM.MSG.GET.KV_rotate-certs-clusters":                                         {},
+		"$JS.API.DIRECT.GET.KV_rotate-certs-clusters":                                             {},
+		"$JS.API.DIRECT.GET.KV_rotate-certs-clusters.$KV.rotate-certs-clusters.other":             {fleet},
+		"$JS.API.CONSUMER.CREATE.KV_rotate-certs-clusters":                                        {},
+		"$JS.API.CONSUMER.CREATE.KV_rotate-certs-clusters.x.$KV.rotate-certs-clusters.>":          {},
+		"$JS.API.CONSUMER.DURABLE.CREATE.KV_rotate-certs-clusters.x":                              {},
+		"$JS.API.DIRECT.GET." + events + ".rotate-certs.v1.prod.rotation.requested._":             {viewer},
+		"$JS.API.DIRECT.GET.rotate-certs-events-other.rotate-certs.v1.other.rotation.requested._": {},
 	}
 	for _, call := range []string{"UPDATE", "DELETE", "PURGE", "SNAPSHOT", "RESTORE", "MSG.DELETE"} {
-		try["$JS.API.STREAM."+call+"."+events], try["$JS.API.STREAM."+call+"."+queue] = []string{}, []string{}
+		for _, name := range []string{events, queue, summaryStream} {
+			try["$JS.API.STREAM."+call+"."+name] = []string{}
+		}
 	}
 	for _, kind := range event.AllTypes() {
 		subject := fmt.Sprintf("rotate-certs.v1.prod.%s._", kind)
@@ -131,7 +148,7 @@ func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 				refused := err != nil && strings.Contains(err.Error(), `Publish to "`+subject+`"`)
 				require.Equal(t, !slices.Contains(may, role), refused, "%s publishes to %s: %v", role, subject, err)
 			}
-			for _, subject := range []string{">", "_INBOX.>", "_INBOX_rotator.>", "_INBOX_reporter.>", "_INBOX_incident-responder.>", "$JS.>", "rotate-certs.v1.prod.>", "rotate-certs-compromised.v1.prod", "rotate-certs.>", "rotate-certs-compromised.>"} {
+			for _, subject := range []string{">", "_INBOX.>", "_INBOX_rotator.>", "_INBOX_reporter.>", "_INBOX_incident-responder.>", "$JS.>", "rotate-certs.v1.prod.>", "rotate-certs-compromised.v1.prod", "rotate-certs.>", "rotate-certs-compromised.>", "_INBOX_fleet.>", "$KV.>"} {
 				_, err := nc.SubscribeSync(subject)
 				require.NoError(t, err)
 				require.NoError(t, nc.Flush())

@@ -109,6 +109,9 @@ func (b *Bus) declareAll(ctx context.Context) error {
 // have the same subjects.
 func (b *Bus) removeOthers(ctx context.Context) error {
 	declared := declaredStreams(b.config.Cluster, 1)
+	if b.config.ShareSummary {
+		declared = append(declared, stream{StreamConfig: declaredBucket(1)})
+	}
 	found := b.rotator.jetStream().StreamNames(ctx)
 	for name := range found.Name() {
 		if slices.ContainsFunc(declared, func(s stream) bool { return s.Name == name }) {
@@ -227,6 +230,10 @@ func isMissing(err error) bool {
 
 // streamCommand is the command that creates a stream.
 func streamCommand(c jetstream.StreamConfig) string {
+	if c.MaxMsgsPerSubject == 1 {
+		return fmt.Sprintf("nats stream add %s --subjects '%s' --storage file --retention limits --discard new --max-msgs-per-subject 1 --max-age %s --max-bytes %d --max-msg-size %d --deny-delete --deny-purge --allow-direct --defaults",
+			c.Name, strings.Join(c.Subjects, ","), formatDays(c.MaxAge), c.MaxBytes, c.MaxMsgSize)
+	}
 	kept := "--retention limits --discard old"
 	if c.Retention == jetstream.WorkQueuePolicy {
 		kept = fmt.Sprintf("--retention work --discard new --max-msgs %d", c.MaxMsgs)

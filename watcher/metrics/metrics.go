@@ -47,6 +47,9 @@ type Cluster struct {
 	// Waiting are the due certificates that no rotation replaces now, by reason, and as
 	// "Starting" those whose rotation starts.
 	Waiting map[string]Waiting
+	// SummaryShared is whether the last summary for other clusters was written; nil: none is
+	// shared.
+	SummaryShared *bool
 	// Decided is when the policy was last applied to all nodes; zero: not yet.
 	Decided time.Time
 }

@@ -56,7 +56,7 @@ func metricsOf(reports ...*v1alpha1.NodeCertificateReport) *Metrics {
 			},
 			Cluster: Cluster{
 				Reports: slices.Values(reports), Agents: map[string]bool{"cp1": true, "w1": false, "w2": false}, OpenCompromised: 1, Interventions: 6, Due: 7,
-				Waiting: map[string]Waiting{"Window": {5, noon}, "Stopped": {2, noon.Add(time.Minute)}}, Decided: noon,
+				Waiting: map[string]Waiting{"Window": {5, noon}, "Stopped": {2, noon.Add(time.Minute)}}, Decided: noon, SummaryShared: new(true),
 			},
 		}
 	}, Options{Now: func() time.Time { return noon }})

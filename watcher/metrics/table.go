@@ -124,6 +124,15 @@ var table = []row{
 		},
 	},
 	{
+		desc: newDesc("summary_shared", "1 if NATS has stored the last summary of the cluster for others, 0 if not. Only with --share-summary."),
+		kind: prometheus.GaugeValue, cluster: true,
+		collect: func(s *Snapshot, show show) {
+			if s.SummaryShared != nil {
+				show(boolValue(*s.SummaryShared))
+			}
+		},
+	},
+	{
 		desc: newDesc("last_decision_timestamp_seconds", "When the policy was last applied to all nodes, in seconds since 1970; 0: not since this watcher leads."),
 		kind: prometheus.GaugeValue, cluster: true,
 		collect: func(s *Snapshot, show show) {

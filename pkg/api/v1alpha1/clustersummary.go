@@ -1,0 +1,53 @@
+package v1alpha1
+
+import (
+	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+)
+
+// ClusterSummaryKind is the kind of a [ClusterSummary].
+const ClusterSummaryKind = "ClusterSummary"
+
+// ClusterSummary is what a watcher shares of its cluster with others by NATS. It is
+// JSON in a key-value bucket, and has no more than status prints. Readers do not trust it.
+type ClusterSummary struct {
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Cluster    string       `json:"cluster"` // its name in events
+	State      ClusterState `json:"state"`
+	// EarliestExpiry is when the first certificate of each service expires. A service without
+	// certificates is absent.
+	EarliestExpiry map[certs.Service]time.Time `json:"earliestExpiry,omitempty"`
+	Rotation       *SummaryRotation            `json:"rotation,omitempty"` // absent: the watcher carries none out
+	WatcherVersion string                      `json:"watcherVersion"`
+	WrittenAt      time.Time                   `json:"writtenAt"` // by the clock of the watcher
+}
+
+// SummaryRotation is the CertificateRotation in progress.
+type SummaryRotation struct {
+	Name string `json:"name"`
+	ID   string `json:"id,omitempty"` // in history; absent: not known yet
+}
+
+// ClusterState is the worst that is true of a cluster.
+type ClusterState string
+
+// The states, the worst first.
+const (
+	ClusterManualInterventionRequired ClusterState = "ManualInterventionRequired" // after a rotation
+	ClusterExpired                    ClusterState = "Expired"                    // a certificate has expired
+	ClusterProblems                   ClusterState = "Problems"                   // certificates are invalid or not presented, or could not be scanned
+	ClusterDue                        ClusterState = "Due"                        // certificates are due by the policy, or compromised
+	ClusterUnknown                    ClusterState = "Unknown"                    // a node that should have an agent has no recent report, or there is no report
+	ClusterOK                         ClusterState = "OK"
+)
+
+const (
+	// SummaryHeartbeat is how often a watcher writes its summary if nothing has changed. Without
+	// it, a stopped watcher would look like a cluster without changes.
+	SummaryHeartbeat = 5 * time.Minute
+	// SummaryFreshFor is how old a summary may be before it counts as stale: a watcher may fail to
+	// write two.
+	SummaryFreshFor = 3 * SummaryHeartbeat
+)

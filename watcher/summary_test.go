@@ -1,0 +1,170 @@
+package watcher
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/watcher/bus"
+	"github.com/rotate-certs/rotate-certs/watcher/metrics"
+)
+
+func reportWith(problems int32, certificates ...v1alpha1.ReportedCertificate) v1alpha1.NodeCertificateReport {
+	return v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: "cp1"}, Summary: v1alpha1.ReportSummary{Problems: problems}, Certificates: certificates}
+}
+
+func expiresAt(service certs.Service, left time.Duration) v1alpha1.ReportedCertificate {
+	return v1alpha1.ReportedCertificate{Service: service, NotAfter: metav1.NewTime(noon.Add(left))}
+}
+
+func rotationIn(state v1alpha1.RotationState, name string) v1alpha1.CertificateRotation {
+	return v1alpha1.CertificateRotation{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1alpha1.CertificateRotationStatus{
+		RotationID: "id-of-" + name, Conditions: []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionUnknown, Reason: string(state)}}}}
+}
+
+func TestSummaryHasTheWorstState(t *testing.T) {
+	valid := expiresAt(certs.Etcd, time.Hour)
+	expired := expiresAt(certs.Etcd, 0)
+	for _, tc := range []struct {
+		want    v1alpha1.ClusterState
+		c       metrics.Cluster
+		reports []v1alpha1.NodeCertificateReport
+	}{
+		{v1alpha1.ClusterUnknown, metrics.Cluster{}, nil},
+		{v1alpha1.ClusterOK, metrics.Cluster{Agents: map[string]bool{"cp1": true}}, []v1alpha1.NodeCertificateReport{reportWith(0, valid)}},
+		{v1alpha1.ClusterUnknown, metrics.Cluster{Agents: map[string]bool{"cp1": true, "w1": false}}, []v1alpha1.NodeCertificateReport{reportWith(0, valid)}},
+		{v1alpha1.ClusterDue, metrics.Cluster{Due: 1, Agents: map[string]bool{"w1": false}}, []v1alpha1.NodeCertificateReport{reportWith(0, valid)}},
+		{v1alpha1.ClusterProblems, metrics.Cluster{Due: 1}, []v1alpha1.NodeCertificateReport{reportWith(1, valid)}},
+		{v1alpha1.ClusterExpired, metrics.Cluster{Due: 1}, []v1alpha1.NodeCertificateReport{reportWith(1, valid, expired)}},
+		{v1alpha1.ClusterManualInterventionRequired, metrics.Cluster{Interventions: 1}, []v1alpha1.NodeCertificateReport{reportWith(1, expired)}},
+	} {
+		tc.c.Reports = eachReport(tc.reports)
+		assert.Equal(t, tc.want, summarizeCluster("prod", tc.c, nil, noon).State)
+	}
+}
+
+func TestSummaryOfServicesAndRotation(t *testing.T) {
+	reports := []v1alpha1.NodeCertificateReport{
+		reportWith(0, expiresAt(certs.Etcd, 2*time.Hour), expiresAt(certs.Kubelet, time.Hour), v1alpha1.ReportedCertificate{Service: certs.Admin}),
+		reportWith(0, expiresAt(certs.Etcd, time.Hour)),
+	}
+	got := summarizeCluster("prod", metrics.Cluster{Reports: eachReport(reports)},
+		[]v1alpha1.CertificateRotation{rotationIn(v1alpha1.StateSucceeded, "old"), rotationIn(v1alpha1.StateRunning, "auto-1"), rotationIn(v1alpha1.StatePending, "auto-2")}, noon)
+	assert.Equal(t, map[certs.Service]time.Time{certs.Etcd: noon.Add(time.Hour), certs.Kubelet: noon.Add(time.Hour)}, got.EarliestExpiry)
+	assert.Equal(t, &v1alpha1.SummaryRotation{Name: "auto-1", ID: "id-of-auto-1"}, got.Rotation)
+	assert.Equal(t, "prod", got.Cluster)
+	assert.Nil(t, summarizeCluster("prod", metrics.Cluster{}, nil, noon).Rotation)
+}
+
+// TestSummaryFitsItsBucket, with the longest names.
+func TestSummaryFitsItsBucket(t *testing.T) {
+	var all []v1alpha1.ReportedCertificate
+	for _, service := range certs.Services() {
+		all = append(all, expiresAt(service, time.Hour))
+	}
+	summary := summarizeCluster(strings.Repeat("n", 253), metrics.Cluster{Reports: eachReport([]v1alpha1.NodeCertificateReport{reportWith(0, all...)}), Interventions: 1},
+		[]v1alpha1.CertificateRotation{rotationIn(v1alpha1.StateRunning, strings.Repeat("r", 253))}, noon)
+	summary.WrittenAt = noon
+	value, err := json.Marshal(summary)
+	require.NoError(t, err)
+	assert.Less(t, len(value), bus.SummaryMaxSize/2)
+}
+
+// summaryTest is a writer with a clock, and what it has written.
+type summaryTest struct {
+	summaryWriter
+	clock   time.Time
+	summary v1alpha1.ClusterSummary
+	known   bool
+	written []v1alpha1.ClusterSummary
+	err     error
+	lines   bytes.Buffer
+}
+
+func newSummaryTest(t *testing.T) *summaryTest {
+	t.Helper()
+	s := &summaryTest{clock: noon, known: true, summary: v1alpha1.ClusterSummary{Cluster: "prod", State: v1alpha1.ClusterOK}}
+	s.summarize = func() (v1alpha1.ClusterSummary, bool) { return s.summary, s.known }
+	s.put = func(_ context.Context, value []byte) error {
+		if s.err != nil {
+			return s.err
+		}
+		var one v1alpha1.ClusterSummary
+		require.NoError(t, json.Unmarshal(value, &one))
+		s.written = append(s.written, one)
+		return nil
+	}
+	s.now = func() time.Time { return s.clock }
+	s.log = slog.New(slog.NewTextHandler(&s.lines, nil))
+	return s
+}
+
+func TestSummaryIsWrittenWhenItChangesOrIsOld(t *testing.T) {
+	s := newSummaryTest(t)
+	s.known = false
+	s.writeIfNeeded(t.Context())
+	require.Empty(t, s.written, "what is due is not known yet")
+
+	s.known = true
+	s.writeIfNeeded(t.Context())
+	s.clock = noon.Add(v1alpha1.SummaryHeartbeat - time.Second)
+	s.writeIfNeeded(t.Context())
+	require.Len(t, s.written, 1)
+	s.summary.State = v1alpha1.ClusterDue
+	s.writeIfNeeded(t.Context())
+	require.Len(t, s.written, 2)
+	s.clock = s.clock.Add(v1alpha1.SummaryHeartbeat)
+	s.writeIfNeeded(t.Context())
+	require.Len(t, s.written, 3)
+	assert.Equal(t, s.clock, s.written[2].WrittenAt)
+}
+
+func TestSummaryThatIsRefusedIsLoggedOnce(t *testing.T) {
+	s := newSummaryTest(t)
+	s.err = errors.New("permission denied")
+	for range 3 {
+		s.writeIfNeeded(t.Context())
+	}
+	assert.False(t, s.stored.Load())
+	assert.Equal(t, 1, strings.Count(s.lines.String(), "permission denied"))
+	s.err = nil
+	s.writeIfNeeded(t.Context())
+	assert.True(t, s.stored.Load())
+	assert.Contains(t, s.lines.String(), "shared again")
+	require.Len(t, s.written, 1)
+}
+
+// TestSummaryIsTakenFromTheSnapshot once the policy was applied.
+func TestSummaryIsTakenFromTheSnapshot(t *testing.T) {
+	rotation := rotationIn(v1alpha1.StateInterrupted, "auto-1")
+	report := reportWith(0, expiresAt(certs.Etcd, time.Hour))
+	o := observerOf(t, &rotation, &report)
+	_, known := o.takeSummary("prod")
+	require.False(t, known)
+	o.decided = func() (renewal.Decision, time.Time) {
+		return renewal.Decision{Waiting: []renewal.Waiting{{Reason: renewal.ReasonStopped, Certificates: []renewal.Ref{{Node: "cp1"}}}}}, noon
+	}
+	got, known := o.takeSummary("prod")
+	require.True(t, known)
+	assert.Equal(t, v1alpha1.ClusterDue, got.State)
+	assert.Equal(t, "auto-1", got.Rotation.Name)
+
+	elected := make(chan struct{})
+	close(elected)
+	o.elected = elected
+	assert.Nil(t, o.takeSnapshot().SummaryShared)
+	o.shared = func() bool { return true }
+	assert.True(t, *o.takeSnapshot().SummaryShared)
+}
