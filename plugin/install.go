@@ -100,7 +100,7 @@ and only the flags count:
 	f.StringVar(&o.natsSecret, "nats-secret", "", "Secret with "+natsKeys(manifests.Settings{})+" for these servers")
 	f.IntVar(&o.natsReplicas, "nats-replicas", 0, "Servers of a NATS cluster that keep each stream, 1 to 5; 0: one")
 	f.StringVar(&o.natsDomain, "nats-domain", "", "JetStream domain to use, where it is not that of the NATS servers (leaf nodes)")
-	f.BoolVar(&o.shareSummary, "share-summary", false, "Share the state of the cluster, without names of nodes, with other clusters that use these servers")
+	f.BoolVar(&o.shareSummary, "share-summary", false, "Share the state of the cluster, without names of nodes, with other clusters that use these servers; --dashboard then shows theirs, read with "+manifests.FleetKey+" of the Secret")
 	f.StringVar(&o.storageClass, "storage-class", "", "StorageClass for the embedded NATS; \"none\" stores events in the pod (default: that of the cluster)")
 	o.dashboard.addFlags(f)
 	f.BoolVar(&o.withoutWatcher, "without-watcher", false, "Only agents, definitions and roles; the watcher runs outside the cluster")

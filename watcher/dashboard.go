@@ -53,10 +53,14 @@ func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorde
 	if name == "" {
 		name = "cluster"
 	}
+	var others *pages.OtherClusters
+	if w.Bus.ReadSummaries {
+		others = pages.NewOtherClusters(w.Bus.Cluster, w.bus.ReadSummaries, time.Now)
+	}
 	hosted := dashboard.NewHosted(dashboard.HostedOptions{
 		Hosts: w.Dashboard.Hosts, Version: version.String(), Report: func(line string) { log.Info(line) },
 		Users: &pages.Source{
-			Name: name, Server: mgr.GetConfig().Host, Namespace: w.Pods.Namespace, Version: version.Version, NotifyOnly: w.NotifyOnly, Proxies: w.Dashboard.Proxies,
+			Name: name, Server: mgr.GetConfig().Host, Namespace: w.Pods.Namespace, Version: version.Version, NotifyOnly: w.NotifyOnly, Proxies: w.Dashboard.Proxies, OtherClusters: others,
 			Cached: w.cache, Live: mgr.GetAPIReader(), Creator: mgr.GetClient(), Client: client, Recorder: recorder, Log: log, Now: time.Now,
 			Pause: func(ctx context.Context) bool { return wait.SleepFor(ctx, watched.CheckEvery) == nil },
 		},

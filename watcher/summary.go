@@ -134,8 +134,8 @@ func addExpiry(to map[certs.Service]time.Time, c *v1alpha1.ReportedCertificate) 
 	}
 }
 
-// takeSummary is the summary of the cluster now; false: not decided yet, so that it is not known
-// what is due.
+// takeSummary is the summary of the cluster now; false: not decided yet, so that due certificates
+// are not known.
 func (o *observer) takeSummary(name string) (v1alpha1.ClusterSummary, bool) {
 	c := o.clusterSnapshot()
 	if c.Decided.IsZero() {

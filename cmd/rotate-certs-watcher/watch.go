@@ -47,7 +47,7 @@ func (f *watchFlags) addTo(cmd *cobra.Command) {
 	flags.StringVar(&f.Bus.TLS.Key, "nats-key", "", "its key (PEM)")
 	flags.StringVar(&f.Bus.Credentials, "nats-creds", "", "credentials or NKey seed file of the user who reports")
 	flags.StringVar(&f.Bus.RotatorCredentials, "nats-rotator-creds", "", "the same of the user who rotates (default: the one who reports)")
-	flags.BoolVar(&f.Bus.ShareSummary, "share-summary", false, "write a summary of the cluster to NATS for other clusters that share it")
+	flags.BoolVar(&f.Bus.ShareSummary, "share-summary", false, "write a summary of the cluster to NATS for other clusters that share it, and show theirs in the dashboard")
 	flags.StringVar(&f.Bus.FleetCredentials, "nats-fleet-creds", "", "the same of the user who reads the summaries of all clusters (default: the one who reports)")
 	flags.StringVar(&f.listen.Address, "nats-listen", "", `open the embedded server to others at this address, e.g. ":4222" (default: not opened)`)
 	flags.StringVar(&f.listen.TLS.Cert, "nats-listen-cert", "", "the listener's certificate (PEM)")

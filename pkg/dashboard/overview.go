@@ -25,6 +25,7 @@ type overview struct {
 	Filter     overviewFilter
 	Conditions []condition
 	Waiting    int // rows that are not loaded
+	Others     othersView
 }
 
 // overviewFilter is the part of the address that says which rows are shown, and in which order.
@@ -84,7 +85,7 @@ func (s *Server) showOverview(w http.ResponseWriter, r *http.Request) {
 	if load := query.Get("load"); load != "" {
 		s.loadRows(r.Context(), contexts, load)
 	}
-	view := overview{Filter: filter, Conditions: conditions}
+	view := overview{Filter: filter, Conditions: conditions, Others: s.othersOf(r, filter)}
 	for i, c := range contexts {
 		row := s.rowOf(c, i, filter)
 		if row.Fetch != "" && !row.Loaded {

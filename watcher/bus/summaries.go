@@ -61,7 +61,7 @@ func (b *Bus) putSummary(ctx context.Context, value []byte) error {
 	return err
 }
 
-// createBucket creates the bucket as the rotator, who creates the streams, too.
+// createBucket creates the bucket as the rotator, which creates the streams, too.
 func (b *Bus) createBucket(ctx context.Context) error {
 	want := declaredBucket(b.config.Replicas)
 	request, cause := b.rotator.withDenial(ctx, b.matchesCall("STREAM.CREATE", want.Name))
@@ -117,7 +117,7 @@ func readBucket(ctx context.Context, js jetstream.JetStream) ([]StoredSummary, e
 	if err != nil {
 		return nil, err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(summarySubjects+">"))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(summarySubjects+"*"))
 	if err != nil {
 		return nil, err
 	}

@@ -61,6 +61,8 @@ func TestSummariesOfAllClusters(t *testing.T) {
 	others := bucketOf(t, s.dialAdmin())
 	_, err = others.Put(t.Context(), "a_2eb", []byte("of another"))
 	require.NoError(t, err)
+	_, err = others.Put(t.Context(), "no.token", []byte("which the user fleet may not read"))
+	require.NoError(t, err)
 	_, err = others.Put(t.Context(), "removed", []byte("x"))
 	require.NoError(t, err)
 	require.NoError(t, others.Delete(t.Context(), "removed"))

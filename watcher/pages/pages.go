@@ -29,6 +29,8 @@ type Source struct {
 	NotifyOnly bool
 	// Proxies are the common names of the certificates of proxies that name users in headers.
 	Proxies []string
+	// OtherClusters are those that share summaries; nil: none do.
+	OtherClusters *OtherClusters
 
 	Cached   client.Reader // the objects in memory, which must not be changed
 	Live     client.Reader // the API server

@@ -20,6 +20,7 @@ import (
 
 // The roles that an administrator can bind to users.
 const (
+	viewRole      = "rotate-certs:view"
 	startRole     = "rotate-certs:start"
 	responderRole = "rotate-certs:incident-responder"
 )

@@ -9,7 +9,7 @@ import (
 // ClusterSummaryKind is the kind of a [ClusterSummary].
 const ClusterSummaryKind = "ClusterSummary"
 
-// ClusterSummary is what a watcher shares of its cluster with others by NATS. It is
+// ClusterSummary is the state of a cluster, as its watcher shares it with others by NATS. It is
 // JSON in a key-value bucket, and has no more than status prints. Readers do not trust it.
 type ClusterSummary struct {
 	APIVersion string       `json:"apiVersion"`
@@ -42,6 +42,11 @@ const (
 	ClusterUnknown                    ClusterState = "Unknown"                    // a node that should have an agent has no recent report, or there is no report
 	ClusterOK                         ClusterState = "OK"
 )
+
+// ClusterStates returns all states, the worst first.
+func ClusterStates() []ClusterState {
+	return []ClusterState{ClusterManualInterventionRequired, ClusterExpired, ClusterProblems, ClusterDue, ClusterUnknown, ClusterOK}
+}
 
 const (
 	// SummaryHeartbeat is how often a watcher writes its summary if nothing has changed. Without
