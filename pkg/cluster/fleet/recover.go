@@ -141,7 +141,7 @@ func (r *run) commitDead(ctx context.Context, steps []plan.Step, quorum bool) er
 			w.limit += nodeapi.EtcdCopyLimit
 		}
 	}
-	if err := r.commitAll(ctx, steps, quorum && !renewsEtcd(steps)); err != nil {
+	if err := r.commitAll(ctx, steps, quorum && !r.etcdExpired(steps)); err != nil {
 		return err
 	}
 	r.showProgress(Progress{Phase: PhaseWaiting, Text: "waiting for etcd's quorum and every API server"})
@@ -154,10 +154,19 @@ func (r *run) commitDead(ctx context.Context, steps []plan.Step, quorum bool) er
 	return r.awaitKubelets(ctx, steps, began)
 }
 
-// renewsEtcd reports whether certificates of etcd are among the targets of some steps.
-func renewsEtcd(steps []plan.Step) bool {
+// etcdLasts is for how long the certificates of etcd must be valid where nodes are committed one
+// after the other: more than all of that takes.
+const etcdLasts = time.Hour
+
+// etcdExpired reports whether certificates of etcd among the targets of some steps have expired, or
+// expire while other nodes are committed. Those that expire later are renewed as well, while the
+// members still accept each other.
+func (r *run) etcdExpired(steps []plan.Step) bool {
 	return slices.ContainsFunc(steps, func(s plan.Step) bool {
-		return slices.ContainsFunc(s.Targets, func(t plan.Target) bool { return t.Service == certs.Etcd })
+		n := r.inventoryOf(s.Node)
+		return slices.ContainsFunc(s.Targets, func(t plan.Target) bool {
+			return t.Service == certs.Etcd && (n == nil || !n.Time.Add(etcdLasts).Before(t.OldNotAfter))
+		})
 	})
 }
 

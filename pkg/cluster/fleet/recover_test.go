@@ -123,23 +123,30 @@ func TestDataOfEtcdIsCopiedWhereItHasNoQuorum(t *testing.T) {
 	}
 }
 
-// TestEtcdThatWorksKeepsItsQuorum: only the API servers' certificates have expired.
+// TestEtcdThatWorksKeepsItsQuorum: only the API servers' certificates have expired. Those of etcd that
+// expire soon are renewed with them, and its members accept each other meanwhile.
 func TestEtcdThatWorksKeepsItsQuorum(t *testing.T) {
-	c := newCluster(3, 0)
-	c.expireNodes("cp1", "cp2", "cp3")
-	for _, name := range []string{"cp1", "cp2", "cp3"} {
-		n := c.nodes[name]
-		n.inventory.Certificates[0].Status = certs.OK // etcd's
-		n.unhealthy = "x509: certificate has expired"
-		n.takes = 20 * time.Millisecond
-		n.onCommit = func() {
-			c.atCommit = append(c.atCommit, c.countCommits())
-			n.unhealthy = ""
-		}
+	for _, status := range []certs.Status{certs.OK, certs.Expiring} {
+		t.Run(string(status), func(t *testing.T) {
+			c := newCluster(3, 0)
+			c.expireNodes("cp1", "cp2", "cp3")
+			for _, name := range []string{"cp1", "cp2", "cp3"} {
+				n := c.nodes[name]
+				etcd := &n.inventory.Certificates[0]
+				etcd.Status = status
+				etcd.NotAfter = n.inventory.Time.Add(24 * time.Hour)
+				n.unhealthy = "x509: certificate has expired"
+				n.takes = 20 * time.Millisecond
+				n.onCommit = func() {
+					c.atCommit = append(c.atCommit, c.countCommits())
+					n.unhealthy = ""
+				}
+			}
+			_, err := recoverCluster(t, c)
+			require.NoError(t, err)
+			assert.Equal(t, []int{1, 2, 3}, c.atCommit)
+		})
 	}
-	_, err := recoverCluster(t, c)
-	require.NoError(t, err)
-	assert.Equal(t, []int{1, 2, 3}, c.atCommit)
 }
 
 func TestControlPlaneThatStaysDeadStopsTheRecoveryBeforeTheWorkers(t *testing.T) {
