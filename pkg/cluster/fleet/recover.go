@@ -62,7 +62,7 @@ func (r *run) refuseInVain() error {
 	var vital []string
 	for _, l := range r.Plan.LeftOut {
 		n := r.inventoryOf(l.Node)
-		if (l.Service == certs.Etcd || l.Service == certs.KubeAPIServer) && n != nil && !n.Time.Before(l.NotAfter) {
+		if n != nil && !n.Time.Before(l.NotAfter) && isVital(n, l) {
 			vital = append(vital, l.String())
 		}
 	}
@@ -73,6 +73,20 @@ func (r *run) refuseInVain() error {
 		What: "the control plane cannot come back, since certificates that it needs have expired and cannot be renewed; nothing was changed",
 		Why:  strings.Join(vital, "; "), Next: "name the hosts that have the key of their CA, too; --force renews the others all the same", kind: ErrStopped,
 	}
+}
+
+// isVital reports whether etcd gets no quorum without a certificate, or an API server does not reach
+// it, or serves nobody. Both work without a valid certificate of etcd's health checks, of the front
+// proxy, and of the API server as client of kubelets.
+func isVital(n *inventory.Node, l plan.LeftOut) bool {
+	i := slices.IndexFunc(n.Certificates, func(c inventory.Certificate) bool { return c.Name == l.Name && c.Store.Cert == l.Path })
+	switch l.Service {
+	case certs.Etcd:
+		return l.Name != "etcd-healthcheck-client"
+	case certs.KubeAPIServer:
+		return i < 0 || n.Certificates[i].Client == nil || n.Certificates[i].Client.Kind == inventory.ToEtcd
+	}
+	return false
 }
 
 // idleControlPlane returns steps that change nothing, for the control-plane nodes that have no

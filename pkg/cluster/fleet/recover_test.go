@@ -11,6 +11,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -193,5 +194,32 @@ func TestRecoveryInVainIsRefused(t *testing.T) {
 		require.ErrorIs(t, err, fleet.ErrStopped)
 		require.ErrorContains(t, err, `cp2: etcd-peer "/pki/peer.crt": its CA's key is nowhere`)
 		assert.False(t, c.did("open cp1"))
+	}
+}
+
+// TestRecoveryDoesNotNeedEveryCertificate: an API server starts and serves without a valid certificate of
+// the front proxy, and etcd without that of its health checks. Their CAs may have expired alone.
+func TestRecoveryDoesNotNeedEveryCertificate(t *testing.T) {
+	for name, of := range map[string]inventory.Certificate{
+		"front-proxy-client":       {Service: certs.KubeAPIServer, Client: &inventory.Client{Kind: inventory.ToAPIServerAsProxy}},
+		"apiserver-kubelet-client": {Service: certs.KubeAPIServer, Client: &inventory.Client{Kind: inventory.ToKubelet}},
+		"etcd-healthcheck-client":  {Service: certs.Etcd, Client: &inventory.Client{Kind: inventory.ToEtcd}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(3, 0)
+			of.Name = name
+			of.Store = inventory.Store{Kind: inventory.Pair, Cert: "/pki/" + name + ".crt"}
+			of.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+			of.Reason = "its CA has expired"
+			of.NotAfter = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+			of.FingerprintSHA256 = "old-cp2-" + name
+			n := &c.nodes["cp2"].inventory
+			n.Certificates = append(n.Certificates, of)
+			c.expireNodes("cp1", "cp2", "cp3")
+			c.dieUntilRenewed("cp1", "cp2", "cp3")
+			_, err := recoverCluster(t, c)
+			require.NoError(t, err)
+			assert.True(t, c.did("Commit cp2"))
+		})
 	}
 }
