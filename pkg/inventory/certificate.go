@@ -218,9 +218,12 @@ type Certificate struct {
 	Pinned bool `json:"pinned,omitempty"`
 	// FileMount means that a file of it is mounted into its container without its directory.
 	// The container continues to see the replaced file until it is restarted.
-	FileMount bool         `json:"fileMount,omitempty"`
-	Status    certs.Status `json:"status"`
-	Reason    string       `json:"reason,omitempty"` // why the status is not OK, or why no issuer can be had
+	FileMount bool `json:"fileMount,omitempty"`
+	// BrokenChain means that it is Invalid only because of its CA, which has expired or did not
+	// sign it: its component can load it.
+	BrokenChain bool         `json:"brokenChain,omitempty"`
+	Status      certs.Status `json:"status"`
+	Reason      string       `json:"reason,omitempty"` // why the status is not OK, or why no issuer can be had
 }
 
 // ID names a certificate within its node: service, role and place.

@@ -146,7 +146,7 @@ func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificat
 		if !isLoaded(*c) || !slices.Contains(usersOf(*c), s) {
 			continue
 		}
-		if isDamaged(n, c) || expiredClient(c) && unrenewable(n, *c) != "" {
+		if isDamaged(n, c) && !onlyForSome(c) || expiredClient(c) && unrenewable(n, *c) != "" {
 			return c
 		}
 	}
@@ -158,6 +158,12 @@ func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificat
 func isDamaged(n *inventory.Node, c *inventory.Certificate) bool {
 	between := slices.ContainsFunc(n.Rotations, func(r inventory.NodeRotation) bool { return r.State == inventory.Committing })
 	return !between && (c.FingerprintSHA256 == "" || c.Status == certs.Invalid)
+}
+
+// onlyForSome reports whether a certificate can be loaded, and an API server without it fails only
+// requests that go through the front proxy or to kubelets, which it does already.
+func onlyForSome(c *inventory.Certificate) bool {
+	return c.BrokenChain && len(c.Served) == 0 && c.Client != nil && (c.Client.Kind == inventory.ToAPIServerAsProxy || c.Client.Kind == inventory.ToKubelet)
 }
 
 // expiredClient reports whether a component can no longer reach the server that it needs to

@@ -112,6 +112,11 @@ func TestNoComponentIsRestartedThatCouldNotStart(t *testing.T) {
 	for name, breaks := range map[string]func(*inventory.Certificate){
 		"unreadable":   func(c *inventory.Certificate) { c.FingerprintSHA256 = ""; c.Reason = "no PEM block" },
 		"does not fit": func(c *inventory.Certificate) { c.Status = certs.Invalid; c.Reason = "the key does not fit" },
+		"of an expired CA, client of etcd": func(c *inventory.Certificate) {
+			c.Status = certs.Invalid
+			c.BrokenChain = true
+			c.Client = &inventory.Client{Kind: inventory.ToEtcd}
+		},
 		"expired, client": func(c *inventory.Certificate) {
 			c.Status = certs.Expired
 			c.Client = &inventory.Client{Kind: inventory.ToEtcd}

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"crypto/x509"
 	"os"
 	"strings"
 	"testing"
@@ -109,4 +110,35 @@ func TestAKubeletThatNothingCanRestartIsLeftOut(t *testing.T) {
 	renewed, left = planNames(t, got, plan.RestartNever, certs.Kubelet)
 	assert.Contains(t, renewed, "kubelet-client")
 	assert.Empty(t, left)
+}
+
+// TestOldProxyCABlocksNoAPIServer: an API server starts with any client certificate of the front proxy
+// whose key fits it, also where the CA has expired before it, or was replaced by one of the same
+// name.
+func TestOldProxyCABlocksNoAPIServer(t *testing.T) {
+	now := certstest.Now
+	for name, dates := range map[string]certstest.Option{
+		"expired":  certstest.Valid(now.AddDate(-10, 0, 0), now.AddDate(0, 0, -1)),
+		"replaced": certstest.Valid(now.AddDate(0, 0, -1), now.AddDate(10, 0, 0)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := kubeadmNode(t)
+			ca := certstest.NewCA(t, "front-proxy-ca", dates)
+			n.putFile(t, certstest.PKIDir+"/front-proxy-ca.crt", ca.Pair().CertPEM())
+			n.putFile(t, certstest.PKIDir+"/front-proxy-ca.key", ca.Pair().KeyPEM(t))
+			if name == "expired" {
+				client := ca.Leaf(t, certstest.Name("front-proxy-client"), certstest.Usages(x509.ExtKeyUsageClientAuth))
+				n.putFile(t, certstest.PKIDir+"/front-proxy-client.crt", client.CertPEM())
+				n.putFile(t, certstest.PKIDir+"/front-proxy-client.key", client.KeyPEM(t))
+			}
+			got := n.scanAt(t, now)
+			c := certificateNamed(t, got, "front-proxy-client")
+			assert.Equal(t, certs.Invalid, c.Status)
+			assert.True(t, c.BrokenChain)
+			renewed, left := planNames(t, got, plan.RestartAlways, certs.KubeAPIServer)
+			assert.ElementsMatch(t, []string{"apiserver", "apiserver-etcd-client", "apiserver-kubelet-client"}, renewed)
+			require.Len(t, left, 1)
+			assert.Equal(t, "front-proxy-client", left[0].Name)
+		})
+	}
 }

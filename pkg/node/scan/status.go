@@ -31,6 +31,7 @@ func (e *entry) setStatus(known *authorities, servesOther string, now time.Time,
 		if problem := e.chainProblem(known, now); problem != "" {
 			status = certs.Invalid
 			why = problem
+			e.BrokenChain = true
 		} else if servesOther != "" {
 			status = certs.NotServed
 			why = servesOther
