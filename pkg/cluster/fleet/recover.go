@@ -76,7 +76,7 @@ func (r *run) refuseInVain() error {
 }
 
 // isVital reports whether etcd gets no quorum without a certificate, or an API server does not reach
-// it, or serves nobody. Both work without a valid certificate of etcd's health checks, of the front
+// it, or is trusted by no client. Both work without a valid certificate of etcd's health checks, of the front
 // proxy, and of the API server as client of kubelets.
 func isVital(n *inventory.Node, l plan.LeftOut) bool {
 	i := slices.IndexFunc(n.Certificates, func(c inventory.Certificate) bool { return c.Name == l.Name && c.Store.Cert == l.Path })
