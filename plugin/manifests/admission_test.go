@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"encoding/json"
+	"sync"
 	"testing"
 
 	"github.com/google/cel-go/cel"
@@ -31,19 +32,37 @@ func judgeChange(t *testing.T, policy *admissionv1.ValidatingAdmissionPolicy, re
 	return judgeWith(t, policy, request, object, oldObject, nil)
 }
 
+// celEnvironment has the variables that an API server gives to a policy.
+var celEnvironment = sync.OnceValues(func() (*cel.Env, error) {
+	return cel.NewEnv(cel.OptionalTypes(),
+		cel.Variable("object", cel.DynType), cel.Variable("oldObject", cel.DynType), cel.Variable("request", cel.DynType), cel.Variable("variables", cel.DynType), cel.Variable("params", cel.DynType))
+})
+
+// compiledExpressions are programs by their expression, which many cases judge by.
+var compiledExpressions sync.Map
+
+func compileExpression(t *testing.T, expression string) cel.Program {
+	t.Helper()
+	if known, ok := compiledExpressions.Load(expression); ok {
+		program, _ := known.(cel.Program)
+		return program
+	}
+	env, err := celEnvironment()
+	require.NoError(t, err)
+	ast, issues := env.Compile(expression)
+	require.NoError(t, issues.Err(), expression)
+	program, err := env.Program(ast)
+	require.NoError(t, err)
+	compiledExpressions.Store(expression, program)
+	return program
+}
+
 // judgeWith is judgeChange with the object that the policy's binding refers to.
 func judgeWith(t *testing.T, policy *admissionv1.ValidatingAdmissionPolicy, request, object, oldObject, params map[string]any) []string {
 	t.Helper()
-	env, err := cel.NewEnv(cel.OptionalTypes(),
-		cel.Variable("object", cel.DynType), cel.Variable("oldObject", cel.DynType), cel.Variable("request", cel.DynType), cel.Variable("variables", cel.DynType), cel.Variable("params", cel.DynType))
-	require.NoError(t, err)
 	values := map[string]any{}
 	evaluate := func(expression string) (any, error) {
-		ast, issues := env.Compile(expression)
-		require.NoError(t, issues.Err(), expression)
-		program, err := env.Program(ast)
-		require.NoError(t, err)
-		out, _, err := program.Eval(map[string]any{"object": object, "oldObject": oldObject, "request": request, "variables": values, "params": params})
+		out, _, err := compileExpression(t, expression).Eval(map[string]any{"object": object, "oldObject": oldObject, "request": request, "variables": values, "params": params})
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 
@@ -53,18 +55,21 @@ func render(t *testing.T, o Options) []*unstructured.Unstructured {
 	return objects
 }
 
-// typed decodes as an API server with strict field validation does: an unknown or
-// repeated field is an error.
+// strictDecoder decodes as an API server with strict field validation does: an unknown or
+// repeated field is an error. Its many types are registered once.
+var strictDecoder = sync.OnceValue(func() runtime.Decoder {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v1alpha1.AddToScheme} {
+		utilruntime.Must(add(scheme))
+	}
+	return serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+})
+
 func typed(t *testing.T, u *unstructured.Unstructured) runtime.Object {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	require.NoError(t, clientgoscheme.AddToScheme(scheme))
-	require.NoError(t, apiextensionsv1.AddToScheme(scheme))
-	require.NoError(t, v1alpha1.AddToScheme(scheme))
 	text, err := json.Marshal(u.Object)
 	require.NoError(t, err)
-	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
-	object, _, err := decoder.Decode(text, nil, nil)
+	object, _, err := strictDecoder().Decode(text, nil, nil)
 	require.NoError(t, err, "%s %s", u.GetKind(), u.GetName())
 	return object
 }
@@ -137,6 +142,9 @@ func rulesOf(t *testing.T, objects []*unstructured.Unstructured, account, namesp
 		return slices.ContainsFunc(subjects, func(s rbacv1.Subject) bool { return s.Kind == "ServiceAccount" && s.Name == account })
 	}
 	for _, u := range objects {
+		if !strings.HasSuffix(u.GetKind(), "RoleBinding") {
+			continue
+		}
 		switch b := typed(t, u).(type) {
 		case *rbacv1.ClusterRoleBinding:
 			if namespace == "" && bound(b.Subjects) {
