@@ -67,7 +67,7 @@ func (s *apiServerFake) run(t *testing.T, args ...string) (code int, stdout, std
 
 // app is the program, which does not wait.
 func (s *apiServerFake) app(streams genericiooptions.IOStreams) *app {
-	a := &app{terminal: terminal{in: s.answers != ""}, IOStreams: streams, now: func() time.Time { return noon }, hurry: true}
+	a := &app{terminal: terminal{in: s.answers != ""}, IOStreams: streams, now: func() time.Time { return noon }, hurry: true, render: renderOnce}
 	a.dial, a.survey, a.readPolicy, a.readReports = a.connectCluster, a.surveyWatcher, a.installedPolicy, a.storedReports
 	return a
 }
@@ -320,6 +320,9 @@ func (s *apiServerFake) list(w http.ResponseWriter, r *http.Request, kind resour
 	prefix := kind.base() + "/" + kind.name + "/"
 	var paths []string
 	for path, object := range s.objects {
+		if !strings.HasPrefix(path, kind.base()+"/") || !strings.Contains(path, "/"+kind.name+"/") {
+			continue
+		}
 		k, ns, _, _, _ := s.place(path)
 		if k == kind && (namespace == "" || ns == namespace) && selected(object, r.URL.Query().Get("labelSelector")) {
 			paths = append(paths, path)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
@@ -20,10 +21,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
 // app is one call of the program: its streams, its clock and the way to a cluster.
-// Tests replace dial, survey, readPolicy and now.
+// Tests replace dial, survey, readPolicy, render and now.
 type app struct {
 	genericiooptions.IOStreams
 	terminal terminal
@@ -37,6 +39,8 @@ type app struct {
 	readPolicy func(context.Context, connection) (*v1alpha1.RotationPolicy, error)
 	// readReports reads the agents' NodeCertificateReports, for a plan without a scan.
 	readReports func(context.Context, connection) ([]v1alpha1.NodeCertificateReport, error)
+	// render makes the objects of an installation.
+	render func(manifests.Options) ([]*unstructured.Unstructured, error)
 
 	mu      sync.Mutex
 	shown   []*progress // of the rotations in progress
@@ -53,6 +57,7 @@ func Main(args []string, streams genericiooptions.IOStreams, signals <-chan os.S
 		IOStreams: streams,
 		terminal:  findTerminal(streams.In, streams.Out, streams.ErrOut, os.Getenv),
 		now:       time.Now,
+		render:    manifests.Render,
 	}
 	a.dial = a.connectCluster
 	a.survey = a.surveyWatcher

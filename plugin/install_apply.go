@@ -200,7 +200,7 @@ func (i *installer) admitOnlyThis(ctx context.Context) error {
 	}
 	options := i.made
 	options.EarlierImages = nil
-	objects, err := manifests.Render(options)
+	objects, err := i.render(options)
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (i *installer) renderObjects(ctx context.Context) ([]*unstructured.Unstruct
 	if i.made.EarlierImages, err = i.earlierImages(ctx); err != nil {
 		return nil, err
 	}
-	return manifests.Render(i.made)
+	return i.render(i.made)
 }
 
 // installAccess are the permissions that install needs.

@@ -13,9 +13,16 @@ import (
 	"github.com/rotate-certs/rotate-certs/plugin"
 )
 
+// endAtOnce has programs that are built with the race detector not wait a second for more reports
+// when they end.
+const endAtOnce = "atexit_sleep_ms=0"
+
 // TestMain makes the test binary the plugin too, so that scripts run the real main, and the node
 // program of machines that are reached over ssh.
 func TestMain(m *testing.M) {
+	if err := os.Setenv("GORACE", endAtOnce); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
 		"kubectl-rotate_certs": func() {
 			streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
@@ -29,7 +36,8 @@ func TestMain(m *testing.M) {
 // it holds.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true, UpdateScripts: os.Getenv("UPDATE") != "",
+		Setup: func(env *testscript.Env) error { env.Setenv("GORACE", endAtOnce); return nil },
+		Dir:   "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true, UpdateScripts: os.Getenv("UPDATE") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// exits CODE ARG… runs the plugin and compares its exit code.
 			"exits": exits,
