@@ -68,12 +68,12 @@ func TestInstallAgainKeepsSettings(t *testing.T) {
 	} {
 		for _, kept := range []bool{true, false} {
 			t.Run(name+map[bool]string{true: "", false: ", settings not kept"}[kept], func(t *testing.T) {
-				s := newAPIServer(t)
-				s.add(t, "/api/v1/namespaces/rotate-certs/secrets/creds", `{"data":{"ca.crt":"eA=="}}`)
-				s.add(t, "/api/v1/namespaces/rotate-certs/secrets/pull", `{}`)
-				s.add(t, "/api/v1/namespaces/rotate-certs/secrets/tls", `{"data":{"ca.crt":"eA==","tls.crt":"eA==","tls.key":"eA=="}}`)
-				s.add(t, "/apis/storage.k8s.io/v1/storageclasses/slow", `{}`)
-				s.install(t, tt.first)
+				s := newInstalledOn(t, func(s *apiServerFake) {
+					s.add(t, "/api/v1/namespaces/rotate-certs/secrets/creds", `{"data":{"ca.crt":"eA=="}}`)
+					s.add(t, "/api/v1/namespaces/rotate-certs/secrets/pull", `{}`)
+					s.add(t, "/api/v1/namespaces/rotate-certs/secrets/tls", `{"data":{"ca.crt":"eA==","tls.crt":"eA==","tls.key":"eA=="}}`)
+					s.add(t, "/apis/storage.k8s.io/v1/storageclasses/slow", `{}`)
+				}, tt.first)
 				if !kept {
 					s.forgetSettings()
 				}
@@ -93,8 +93,7 @@ func TestInstallAgainKeepsSettings(t *testing.T) {
 }
 
 func TestInstallAgainWithoutAWatcher(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "--without-watcher")
+	s := newInstalled(t, "--without-watcher")
 	s.install(t, "")
 	assert.Empty(t, s.paths(watcherPath), "it runs elsewhere")
 	code, _, stderr := s.run(t, "install", "--notify-only")
@@ -108,8 +107,7 @@ func TestInstallAgainWithoutAWatcher(t *testing.T) {
 // TestInstallReturnsToTheEmbeddedNATS: the API server sets parameters of rolling updates, and
 // refuses them beside "Recreate".
 func TestInstallReturnsToTheEmbeddedNATS(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "--nats-url tls://a.test:4222")
+	s := newInstalled(t, "--nats-url tls://a.test:4222")
 	require.Contains(t, s.object(watcherPath), "maxSurge")
 	said := s.install(t, "--nats-url= --dry-run=server")
 	assert.Contains(t, said, "workloads    2 changed, 1 unchanged", "what a dry run returns has the version of what is there")
@@ -119,8 +117,7 @@ func TestInstallReturnsToTheEmbeddedNATS(t *testing.T) {
 
 // TestImagesChangedByOthersAreKept: kubectl set image, kustomize's images, a mirror.
 func TestImagesChangedByOthersAreKept(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "")
+	s := newInstalled(t, "")
 	for _, path := range []string{watcherPath, agentPath} {
 		s.add(t, path, strings.ReplaceAll(s.object(path), `"image":"ghcr.io`, `"image":"mirror.test`))
 	}
@@ -131,8 +128,7 @@ func TestImagesChangedByOthersAreKept(t *testing.T) {
 }
 
 func TestChangedPermissionsArePrinted(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "--notify-only")
+	s := newInstalled(t, "--notify-only")
 	said := s.install(t, "")
 	assert.Empty(t, s.paths(rotateRole))
 	assert.NotContains(t, said, "granted ")
@@ -152,8 +148,7 @@ func TestChangedPermissionsArePrinted(t *testing.T) {
 }
 
 func TestNotifyOnlySetByHandIsKept(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "")
+	s := newInstalled(t, "")
 	s.add(t, watcherPath, strings.Replace(s.object(watcherPath), `"--http-address=:8080"`, `"--http-address=:8080","--notify-only"`, 1))
 	said := s.install(t, "")
 	assert.Contains(t, said, "revoked ")
@@ -167,8 +162,7 @@ func TestUpgradeKeepsTheRegistry(t *testing.T) {
 		"registry.test:5000/rotate-certs-node:stable":        "registry.test:5000/rotate-certs-node:stable",
 		"registry.test/rotate-certs-node@sha256:abc":         "registry.test/rotate-certs-node@sha256:abc",
 	} {
-		s := newAPIServer(t)
-		s.install(t, "--image "+image+" --watcher-image "+strings.Replace(image, "-node", "-watcher", 1))
+		s := newInstalled(t, "--image "+image+" --watcher-image "+strings.Replace(image, "-node", "-watcher", 1))
 		// As a release before this one would have left it.
 		was := strings.NewReplacer(version.Version, "v0.0.9").Replace(image)
 		for _, path := range []string{watcherPath, agentPath} {
@@ -193,8 +187,7 @@ func TestWatcherImageFollowsTheNodeImage(t *testing.T) {
 		"--image registry.test/node:7 --watcher-image registry.test/watcher:7":                         "registry.test/watcher:7",
 		"--image registry.test/rotate-certs-node:7 --watcher-image registry.test/watcher@sha256:abcd0": "registry.test/watcher@sha256:abcd0",
 	} {
-		s := newAPIServer(t)
-		s.install(t, flags)
+		s := newInstalled(t, flags)
 		assert.Contains(t, s.object(watcherPath), `"image":"`+want+`"`, flags)
 		assert.NotContains(t, s.object(agentPath), `"image":"`+want+`"`, flags)
 		s.install(t, "")
@@ -210,8 +203,7 @@ func TestWatcherImageFollowsTheNodeImage(t *testing.T) {
 }
 
 func TestNodePodsOfTheOldWatcherAreAdmittedWhileItRuns(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "--image registry.test/rotate-certs-node:1")
+	s := newInstalled(t, "--image registry.test/rotate-certs-node:1")
 	// One that is still ending is of an image before that.
 	s.add(t, "/api/v1/namespaces/rotate-certs/pods/rotate-certs-watcher-x7k2p", `{"metadata":{"labels":{"app.kubernetes.io/name":"rotate-certs",
 		"app.kubernetes.io/managed-by":"rotate-certs","app.kubernetes.io/component":"watcher"}},"spec":{"containers":[{"name":"watcher","env":[{"name":"NODE_IMAGE","value":"registry.test/rotate-certs-node:0"}]}]}}`)
@@ -235,8 +227,7 @@ func TestInstallWhileARotationIsInProgress(t *testing.T) {
 			s.add(t, "/apis/rotate-certs.io/v1alpha1/certificaterotations/auto-two", `{"status":{"conditions":[{"type":"Succeeded","status":"Unknown","reason":"Running"}]}}`)
 		},
 	} {
-		s := newAPIServer(t)
-		s.install(t, "")
+		s := newInstalled(t, "")
 		prepare(s)
 		s.log = nil
 		code, _, stderr := s.run(t, "install", "--image", "registry.test/rotate-certs-node:2")
@@ -251,8 +242,7 @@ func TestInstallWhileARotationIsInProgress(t *testing.T) {
 }
 
 func TestUnreadableSettingsAreRefused(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "")
+	s := newInstalled(t, "")
 	s.Lock()
 	s.objects[agentPath]["metadata"].(map[string]any)["annotations"] = map[string]any{manifests.SettingsAnnotation: "{"}
 	s.Unlock()
@@ -275,8 +265,7 @@ func TestStorageClassOfAClaimCannotBeChanged(t *testing.T) {
 
 // TestNotifyOnlyOutlivesItsWatcher: what is installed again has no more rights than before.
 func TestNotifyOnlyOutlivesItsWatcher(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "--notify-only")
+	s := newInstalled(t, "--notify-only")
 	s.install(t, "--without-watcher")
 	s.install(t, "--without-watcher=false")
 	assert.Contains(t, s.object(watcherPath), `"--notify-only"`)
@@ -284,8 +273,7 @@ func TestNotifyOnlyOutlivesItsWatcher(t *testing.T) {
 }
 
 func TestOlderPluginIsRefused(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "")
+	s := newInstalled(t, "")
 	for _, path := range []string{watcherPath, agentPath} {
 		s.add(t, path, strings.ReplaceAll(s.object(path), version.Version, "v99.0.0"))
 	}

@@ -82,8 +82,7 @@ func TestInvalidPodFlagsChangeNothing(t *testing.T) {
 }
 
 func TestPairsCanBeRemoved(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "--label team=pki --agent-limits memory=256Mi,cpu=1")
+	s := newInstalled(t, "--label team=pki --agent-limits memory=256Mi,cpu=1")
 	assert.Contains(t, s.object(agentPath), `"team":"pki"`)
 	s.install(t, "--label= --agent-limits=")
 	assert.NotContains(t, s.object(agentPath), "team")

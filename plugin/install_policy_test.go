@@ -22,8 +22,7 @@ func (s *apiServerFake) spec() string {
 }
 
 func TestInstallCreatesThePolicyOnlyWhereThereIsNone(t *testing.T) {
-	s := newAPIServer(t)
-	s.install(t, "")
+	s := newInstalled(t, "")
 	assert.Contains(t, s.spec(), `"rotationsPerDay":6`, "written out, so that it is easy to change")
 
 	s.remove(policyPath)

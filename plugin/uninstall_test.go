@@ -13,9 +13,7 @@ import (
 // comes of it.
 func installed(t *testing.T) *apiServerFake {
 	t.Helper()
-	s := newAPIServer(t)
-	code, _, stderr := s.run(t, "install")
-	require.Equal(t, 0, code, stderr)
+	s := newInstalled(t, "")
 	s.add(t, "/api/v1/namespaces/rotate-certs/configmaps/kube-root-ca.crt", `{}`)
 	s.add(t, "/api/v1/namespaces/rotate-certs/serviceaccounts/default", `{}`)
 	s.add(t, "/api/v1/namespaces/rotate-certs/pods/rotate-certs-rotation-cp1-c0ad428f", labelled)
