@@ -146,7 +146,7 @@ func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificat
 		if !isLoaded(*c) || !slices.Contains(usersOf(*c), s) {
 			continue
 		}
-		if isDamaged(n, c) && !onlyForSome(c) || expiredClient(c) && unrenewable(n, *c) != "" {
+		if isDamaged(n, c) && !staysUsable(c) || expiredClient(c) && unrenewable(n, *c) != "" {
 			return c
 		}
 	}
@@ -160,10 +160,17 @@ func isDamaged(n *inventory.Node, c *inventory.Certificate) bool {
 	return !between && (c.FingerprintSHA256 == "" || c.Status == certs.Invalid)
 }
 
-// onlyForSome reports whether a certificate can be loaded, and an API server without it fails only
-// requests that go through the front proxy or to kubelets, which it does already.
-func onlyForSome(c *inventory.Certificate) bool {
-	return c.BrokenChain && len(c.Served) == 0 && c.Client != nil && (c.Client.Kind == inventory.ToAPIServerAsProxy || c.Client.Kind == inventory.ToKubelet)
+// staysUsable reports whether a certificate can be loaded, and a restart makes nothing worse: its
+// peers have refused it before, and its component does not need them to work. etcd and API servers
+// that serve such a one have connections which could not be made again.
+func staysUsable(c *inventory.Certificate) bool {
+	switch {
+	case !c.BrokenChain:
+		return false
+	case c.Client != nil:
+		return len(c.Served) == 0 && (c.Client.Kind == inventory.ToAPIServerAsProxy || c.Client.Kind == inventory.ToKubelet)
+	}
+	return !slices.ContainsFunc(usersOf(*c), func(s certs.Service) bool { return s == certs.Etcd || s == certs.KubeAPIServer })
 }
 
 // expiredClient reports whether a component can no longer reach the server that it needs to

@@ -273,3 +273,19 @@ func TestASharedCertificateIsLeftOutOnce(t *testing.T) {
 	withoutIssuer(&n, "kubernetes")
 	assert.Len(t, buildPlan(t, newRequest(certs.Services()...), n).LeftOut, 1)
 }
+
+// TestServingCertificateOfAnOldCABlocksNoClient: a kubelet starts with it, and clients that verify it
+// refuse it before the restart as well. Of etcd and API servers a restart breaks connections that
+// could not be made again.
+func TestServingCertificateOfAnOldCABlocksNoClient(t *testing.T) {
+	for service, want := range map[certs.Service]int{certs.Kubelet: 1, certs.KubeAPIServer: 0} {
+		n := controlPlane("cp1")
+		n.Certificates = append(n.Certificates, newPair(service, "serving", "/pki"))
+		c := withoutIssuer(&n, "serving")
+		c.Status = certs.Invalid
+		c.BrokenChain = true
+		c.Served = []inventory.Served{{Address: "127.0.0.1:10250"}}
+		p, _ := plan.BuildPlan([]inventory.Node{n}, newRequest(service), nil) // refused where none is renewed
+		assert.Len(t, targetNames(p), want, service)
+	}
+}
