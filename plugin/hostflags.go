@@ -59,6 +59,9 @@ func (f *hostFlags) hostOptions() (ssh.Options, error) {
 	return o, nil
 }
 
+// byteOrderMark is how some editors begin a file.
+const byteOrderMark = "\ufeff"
+
 func readHosts(path string) ([]string, error) {
 	file, err := os.Open(path) //nolint:gosec // the operator's own file
 	if err != nil {
@@ -68,7 +71,7 @@ func readHosts(path string) ([]string, error) {
 	var hosts []string
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
-		if line := strings.TrimSpace(lines.Text()); line != "" && !strings.HasPrefix(line, "#") {
+		if line := strings.TrimSpace(strings.TrimPrefix(lines.Text(), byteOrderMark)); line != "" && !strings.HasPrefix(line, "#") {
 			hosts = append(hosts, line)
 		}
 	}

@@ -20,7 +20,7 @@ func TestRecoverNeedsHosts(t *testing.T) {
 	_, err = f.hostOptions()
 	require.ErrorContains(t, err, "read --host-file")
 
-	require.NoError(t, os.WriteFile(f.hostFile, []byte("# control plane\nroot@cp1\n\n  cp2  \n"), 0o600))
+	require.NoError(t, os.WriteFile(f.hostFile, []byte("\ufeff# control plane\r\nroot@cp1\r\n\n  cp2  \n"), 0o600))
 	f.hosts = []string{"w1"}
 	o, err := f.hostOptions()
 	require.NoError(t, err)

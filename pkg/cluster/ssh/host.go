@@ -37,7 +37,7 @@ echo "machine $(uname -m)"
 if [ "$(id -u)" = 0 ]; then echo "root yes"
 elif ! command -v sudo >/dev/null 2>&1; then echo "root no-sudo"
 elif sudo -n true >/dev/null 2>&1; then echo "root sudo"
-else echo "root sudo-password"; fi`
+else echo "root sudo-refuses"; echo "sudo $(sudo -n true 2>&1 | tail -n 1)"; fi`
 
 // connectHost learns how to work on a host, and returns its architecture.
 func connectHost(ctx context.Context, c *client, address, directory string) (h *host, arch string, err error) {
@@ -63,7 +63,7 @@ func connectHost(ctx context.Context, c *client, address, directory string) (h *
 		return nil, "", hint.AddTo(fmt.Errorf("host %q: root is needed, and there is no sudo", address),
 			"name a user who is root: --host root@%s", withoutUser(address))
 	default:
-		return nil, "", hint.AddTo(fmt.Errorf("host %q: root is needed, and sudo asks for a password or refuses", address),
+		return nil, "", hint.AddTo(fmt.Errorf("host %q: root is needed, and sudo asks for a password or refuses: %s", address, facts["sudo"]),
 			"allow this user \"NOPASSWD: ALL\" in sudoers, or name root: --host root@%s", withoutUser(address))
 	}
 	return h, arch, nil

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
@@ -57,6 +58,9 @@ func Connect(ctx context.Context, o Options) (*Hosts, error) {
 		switch {
 		case address == "" || strings.HasPrefix(address, "-") || strings.ContainsAny(address, " \t\n"):
 			return nil, fmt.Errorf("host %q: want [USER@]HOST", address)
+		case hasPort(address):
+			return nil, hint.AddTo(fmt.Errorf("host %q: want [USER@]HOST without a port and without brackets", address),
+				"name the port in your ssh configuration, or in a file for --ssh-config")
 		case slices.Contains(o.Addresses[:i], address):
 			return nil, fmt.Errorf("host %q is named twice", address)
 		}
@@ -86,6 +90,13 @@ func Connect(ctx context.Context, o Options) (*Hosts, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// hasPort reports whether an address has a port, or the brackets of one with a port: ssh takes both
+// for a part of the name, except in a URI. An IPv6 address has several colons.
+func hasPort(address string) bool {
+	host := withoutUser(address)
+	return !strings.HasPrefix(address, "ssh://") && (strings.HasPrefix(host, "[") || strings.Count(host, ":") == 1)
 }
 
 // eachOf calls f for all, some at the same time, and joins their errors in order.

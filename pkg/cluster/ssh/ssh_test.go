@@ -102,8 +102,8 @@ func TestHostThatCannotBeWorkedOnIsAnErrorWithTheNextStep(t *testing.T) {
 		}, []string{"is Linux/riscv64"}},
 		"sudo with a password": {func(w *world) {
 			w.writeFile("cp1/id", "#!/bin/sh\necho 1000\n")
-			w.writeFile("cp1/sudo", "#!/bin/sh\nexit 1\n")
-		}, []string{"sudo asks for a password or refuses", "hint: allow this user"}},
+			w.writeFile("cp1/sudo", "#!/bin/sh\necho 'sudo: a lecture' >&2; echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1\n")
+		}, []string{"sudo asks for a password or refuses: sudo: sorry, you must have a tty to run sudo", "hint: allow this user"}},
 		"no program for it": {func(w *world) {
 			w.options.Program = func(arch string) (string, error) { return "", fmt.Errorf("no program for %s", arch) }
 		}, []string{`host "cp1": no program for`}},
@@ -137,6 +137,20 @@ func TestAddressesAreNoOptionsAndUnique(t *testing.T) {
 		_, err := Connect(t.Context(), Options{Addresses: addresses})
 		assert.ErrorContains(t, err, "host", addresses)
 	}
+	for _, address := range []string{"root@cp1:2222", "[2001:db8::1]", "root@[2001:db8::1]:22"} {
+		_, err := Connect(t.Context(), Options{Addresses: []string{address}})
+		assert.ErrorContains(t, err, fmt.Sprintf("host %q: want [USER@]HOST without a port and without brackets", address))
+		assert.Contains(t, hint.TextOf(err), "hint: name the port in your ssh configuration, or in a file for --ssh-config")
+	}
+}
+
+// TestAddressesOfIPv6AreTakenAsSSHTakesThem: without brackets, perhaps with a zone.
+func TestAddressesOfIPv6AreTakenAsSSHTakesThem(t *testing.T) {
+	w := newWorld(t, "2001:db8::1", "fe80::1%eth0", "ssh://cp1:2222")
+	hosts, err := Connect(t.Context(), w.options)
+	require.NoError(t, err)
+	assert.True(t, hosts.Has("2001:db8::1"))
+	require.NoError(t, hosts.Disconnect(t.Context()))
 }
 
 func TestTwoHostsOfOneName(t *testing.T) {
