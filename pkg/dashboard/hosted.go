@@ -27,7 +27,7 @@ type Hosted struct {
 	sessions    *hostedSessions
 	outside     *Server // answers requests without a session
 	crossOrigin *http.CrossOriginProtection
-	reviews     chan struct{} // holds one element for each review in progress
+	limits      *signInLimits
 	streams     chan struct{} // of all sessions
 }
 
@@ -40,7 +40,7 @@ func NewHosted(options HostedOptions) *Hosted {
 		options.Report = func(string) {}
 	}
 	h := &Hosted{options: options, sessions: newHostedSessions(options.Now), crossOrigin: http.NewCrossOriginProtection(),
-		reviews: make(chan struct{}, reviewsAtOnce), streams: make(chan struct{}, maxStreams)}
+		limits: newSignInLimits(options.Now), streams: make(chan struct{}, maxStreams)}
 	templates := parseTemplates("")
 	h.outside = newServer(Options{Version: options.Version, Now: options.Now, Report: options.Report, Hosted: true}, &localSession{}, templates, templates)
 	return h

@@ -12,16 +12,12 @@ import (
 
 // Bounds of the sessions of a dashboard of several users.
 const (
-	sessionTime     = time.Hour // at most, from the sign-in; of a user that a proxy names, from the last request
-	mostSessions    = 50
-	keptUnused      = time.Minute // how long a session without a request keeps the certificates that it was shown
-	plansOfOneUser  = 5
-	mostOfOneUser   = 5 // the oldest is replaced
-	mostFailures    = 20
-	failuresCounted = time.Minute
-	reviewsAtOnce   = 4
-	reviewTimeout   = 10 * time.Second
-	longestToken    = 16 << 10
+	sessionTime    = time.Hour // at most, from the sign-in; of a user that a proxy names, from the last request
+	mostSessions   = 50
+	keptUnused     = time.Minute // how long a session without a request keeps the certificates that it was shown
+	plansOfOneUser = 5
+	mostOfOneUser  = 5 // the oldest is replaced
+	longestToken   = 16 << 10
 )
 
 // hostedSession is the session of one user. It has pages of its own: results that one user was shown are never
@@ -43,10 +39,9 @@ type hostedSession struct {
 type hostedSessions struct {
 	now func() time.Time
 
-	mu       sync.Mutex
-	closed   bool
-	byKey    map[string]*hostedSession
-	failures []time.Time // of sign-ins, oldest first
+	mu     sync.Mutex
+	closed bool
+	byKey  map[string]*hostedSession
 }
 
 func newHostedSessions(now func() time.Time) *hostedSessions {
@@ -171,24 +166,6 @@ func (s *hostedSessions) closeAll() {
 	for _, each := range s.byKey {
 		s.endLocked(each)
 	}
-}
-
-// noteFailure counts a sign-in that has failed.
-func (s *hostedSessions) noteFailure() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failures = append(s.failures, s.now())
-}
-
-// tooManyFailures reports whether no token is reviewed at present: guessing has no use, but each
-// guess is a request to the API server.
-func (s *hostedSessions) tooManyFailures() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.failures) > 0 && s.now().Sub(s.failures[0]) >= failuresCounted {
-		s.failures = s.failures[1:]
-	}
-	return len(s.failures) >= mostFailures
 }
 
 // newCookie is the value of a cookie that cannot be guessed.

@@ -66,13 +66,7 @@ func (h *Hosted) answerSignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	form := signInForm{Next: localPath(r.PostForm.Get("next"))}
-	if h.sessions.tooManyFailures() {
-		w.Header().Set("Retry-After", "60")
-		form.Error = "Too many sign-ins have failed. Try again in a minute."
-		h.writeSignIn(w, r, http.StatusTooManyRequests, form)
-		return
-	}
-	user, err := h.reviewToken(r.Context(), strings.TrimSpace(r.PostForm.Get("token")))
+	user, err := h.reviewToken(r, strings.TrimSpace(r.PostForm.Get("token")))
 	if err != nil {
 		h.refuseSignIn(w, r, form, err)
 		return
@@ -94,28 +88,28 @@ func (h *Hosted) answerSignIn(w http.ResponseWriter, r *http.Request) {
 func (h *Hosted) refuseSignIn(w http.ResponseWriter, r *http.Request, form signInForm, err error) {
 	form.Error, form.Hint = errorParts(err)
 	status := http.StatusServiceUnavailable
-	if errors.Is(err, ErrNotAccepted) {
+	switch {
+	case errors.Is(err, errTooManyFailures): // not logged: an attacker would fill the log
+		w.Header().Set("Retry-After", "60")
+		h.writeSignIn(w, r, http.StatusTooManyRequests, form)
+		return
+	case errors.Is(err, ErrNotAccepted):
 		status = http.StatusForbidden
-		h.sessions.noteFailure()
 	}
 	h.options.Report(printers.CleanText("sign-in refused: " + form.Error))
 	h.writeSignIn(w, r, status, form)
 }
 
-// reviewToken has a token reviewed, a limited number at a time.
-func (h *Hosted) reviewToken(ctx context.Context, token string) (User, error) {
-	if len(token) > longestToken || !isTokenText(token) {
-		return User{}, ErrNotAccepted
-	}
-	select {
-	case h.reviews <- struct{}{}:
-	default:
-		return User{}, errors.New("other sign-ins are in progress; try again")
-	}
-	defer func() { <-h.reviews }()
-	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
-	defer cancel()
-	return h.options.Users.ReviewToken(ctx, token)
+// reviewToken has the token of a request reviewed, within the bounds.
+func (h *Hosted) reviewToken(r *http.Request, token string) (user User, err error) {
+	err = h.limits.limitReview(r.Context(), addressOf(r), func(ctx context.Context) error {
+		if len(token) > longestToken || !isTokenText(token) {
+			return ErrNotAccepted
+		}
+		user, err = h.options.Users.ReviewToken(ctx, token)
+		return err
+	})
+	return user, err
 }
 
 // isTokenText reports whether a text may be a bearer token.
