@@ -17,7 +17,7 @@ func TestDocumentedRoles(t *testing.T) {
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)
 	after := string(before)
-	for _, use := range []Use{UseCheck, UseRotate} {
+	for _, use := range []Use{UseCheck, UseRotate, UseRotateOverSSH} {
 		var documents []string
 		for _, role := range Roles(use, DefaultNamespace) {
 			text, err := yaml.Marshal(role)

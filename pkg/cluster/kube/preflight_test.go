@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
@@ -77,7 +78,7 @@ func TestCheckPermissions(t *testing.T) {
 
 // A user who has the roles passes the check: both are made from one list.
 func TestRolesGrantWhatIsChecked(t *testing.T) {
-	for _, use := range []Use{UseCheck, UseStatus, UseRotate} {
+	for _, use := range []Use{UseCheck, UseStatus, UseRotate, UseRotateOverSSH} {
 		roles := Roles(use, "maintenance")
 		c := authorizing(t, func(a authorizationv1.ResourceAttributes) (bool, error) { return granted(roles, a), nil })
 		require.NoError(t, CheckPermissions(t.Context(), c, use, "maintenance"))
@@ -87,6 +88,8 @@ func TestRolesGrantWhatIsChecked(t *testing.T) {
 	})
 	require.Error(t, CheckPermissions(t.Context(), c, UseRotate, "maintenance"), "the permissions for a check do not suffice for a rotation")
 
+	assert.True(t, granted(Roles(UseRotateOverSSH, "maintenance"), authorizationv1.ResourceAttributes{Verb: "get", Resource: "configmaps", Name: rootCAName, Namespace: metav1.NamespaceSystem}),
+		"RootCA reads it")
 	out, err := yaml.Marshal(Roles(UseCheck, "maintenance")[0])
 	require.NoError(t, err)
 	assert.Contains(t, string(out), "kind: ClusterRole")

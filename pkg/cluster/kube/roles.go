@@ -13,7 +13,7 @@ import (
 // that namespace, ready to be printed as YAML. The permission to create pods in a namespace
 // that admits node pods makes a user root on every node: bind the roles narrowly.
 func Roles(use Use, namespace string) []runtime.Object {
-	name := "rotate-certs:" + string(use)
+	name := "rotate-certs:" + strings.ReplaceAll(string(use), " --transport ", "-over-")
 	var clusterWide []rbacv1.PolicyRule
 	inNamespace := map[string][]rbacv1.PolicyRule{}
 	var namespaces []string
