@@ -121,22 +121,9 @@ func (o *checkOptions) Complete(cmd *cobra.Command) error {
 	return err
 }
 
-// connectNodes connects to the cluster, or to the machines alone. The caller calls disconnect.
-func (o *checkOptions) connectNodes(ctx context.Context) (c *cluster, disconnect func(), err error) {
-	if !o.overSSH() {
-		c, err = o.dial(o.conn)
-		return c, func() {}, err
-	}
-	hosts, disconnect, err := o.connectHosts(ctx, &o.hostFlags, o.connectionFlags)
-	if err != nil {
-		return nil, nil, err
-	}
-	return clusterOfHosts(hosts), disconnect, nil
-}
-
 // Run scans the nodes and prints their certificates.
 func (o *checkOptions) Run(ctx context.Context) error {
-	c, disconnect, err := o.connectNodes(ctx)
+	c, disconnect, err := o.connectNodes(ctx, &o.transportFlags, o.connectionFlags, o.conn)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 func clusterOfHosts(hosts *ssh.Hosts) *cluster {
 	return &cluster{
 		Cluster: fleet.Cluster{Nodes: hosts, Locker: hosts, Signers: hosts, Observer: hosts, Scanner: hosts},
-		api:     apiOfHosts{hosts},
+		api:     apiOfHosts{hosts}, journals: hosts,
 	}
 }
 

@@ -39,7 +39,7 @@ func (d *contextCluster) journalReader() *reader {
 // Scan lists every certificate, as check does.
 func (d *contextCluster) Scan(ctx context.Context) (v1alpha1.CertificateList, error) {
 	o := &checkOptions{app: d.app, connectionFlags: d.flags, format: printers.JSON, conn: d.conn}
-	c, disconnect, err := o.connectNodes(ctx)
+	c, disconnect, err := o.connectNodes(ctx, &o.transportFlags, o.connectionFlags, o.conn)
 	if err != nil {
 		return v1alpha1.CertificateList{}, explainError(err, d.flags)
 	}

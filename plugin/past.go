@@ -20,6 +20,7 @@ type reader struct {
 	*app
 	*connectionFlags
 	nodeFlags
+	transportFlags // of history
 
 	output string
 
@@ -35,21 +36,31 @@ func (o *reader) completeReader(cmd *cobra.Command) error {
 	if o.format, err = printers.ParseFormat(o.output); err != nil {
 		return err
 	}
-	o.conn, err = o.newConnection()
+	if !o.overSSH() {
+		o.conn, err = o.newConnection()
+	}
 	return err
 }
 
-// openCluster connects and chooses the nodes.
-func (o *reader) openCluster(ctx context.Context, use kube.Use) (*cluster, fleet.Selection, error) {
-	c, err := o.dial(o.conn)
+// openCluster connects and chooses the nodes. The caller calls disconnect.
+func (o *reader) openCluster(ctx context.Context, use kube.Use) (c *cluster, chosen fleet.Selection, disconnect func(), err error) {
+	c, disconnect, err = o.connectNodes(ctx, &o.transportFlags, o.connectionFlags, o.conn)
 	if err != nil {
-		return nil, fleet.Selection{}, err
+		return nil, chosen, nil, err
 	}
-	if err := c.api.Permitted(ctx, use); err != nil {
-		return nil, fleet.Selection{}, err
+	if err = c.api.Permitted(ctx, use); err == nil {
+		chosen, err = o.chooseNodes(ctx, c)
 	}
-	chosen, err := o.chooseNodes(ctx, c)
-	return c, chosen, err
+	if err != nil {
+		disconnect()
+		return nil, chosen, nil, err
+	}
+	return c, chosen, disconnect, nil
+}
+
+// sameCluster is the beginning of a command for the same cluster or machines.
+func (o *reader) sameCluster() string {
+	return o.connectionFlags.commandLine() + o.transportArguments()
 }
 
 func (o *reader) chooseNodes(ctx context.Context, c *cluster) (fleet.Selection, error) {
@@ -82,5 +93,5 @@ func (o *reader) recordedRotations(ctx context.Context, c *cluster, chosen fleet
 
 func (o *reader) pastRotations(nodes []inventory.Node) []v1alpha1.PastRotation {
 	// If only some nodes were read, another may have recorded the end of a rotation.
-	return printers.PastRotations(nodes, o.connectionFlags.commandLine(), len(o.nodes) > 0, o.now())
+	return printers.PastRotations(nodes, o.sameCluster(), len(o.nodes) > 0, o.now())
 }

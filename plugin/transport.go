@@ -81,6 +81,19 @@ func (f *transportFlags) transportArguments() string {
 	return out
 }
 
+// connectNodes connects to the cluster, or to the machines alone. The caller calls disconnect.
+func (a *app) connectNodes(ctx context.Context, f *transportFlags, known *connectionFlags, conn connection) (c *cluster, disconnect func(), err error) {
+	if !f.overSSH() {
+		c, err = a.dial(conn)
+		return c, func() {}, err
+	}
+	hosts, disconnect, err := a.connectHosts(ctx, &f.hostFlags, known)
+	if err != nil {
+		return nil, nil, err
+	}
+	return clusterOfHosts(hosts), disconnect, nil
+}
+
 // connectHosts connects to the hosts that the flags name. The caller calls disconnect.
 func (a *app) connectHosts(ctx context.Context, f *hostFlags, known *connectionFlags) (hosts *ssh.Hosts, disconnect func(), err error) {
 	options, err := f.hostOptions()

@@ -1,6 +1,7 @@
 package nodeapi
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -127,4 +128,21 @@ type Journal struct {
 	Node     string   `json:"node"`
 	Rotation string   `json:"rotation"`
 	Records  []Record `json:"records"` // none: this node had no part in it
+}
+
+// CheckOrigin is an error unless a journal is of a node and a rotation, in every record: a
+// compromised node must not report for another one.
+func (j *Journal) CheckOrigin(node, rotation string) error {
+	switch {
+	case j.Node != node:
+		return fmt.Errorf("its journal is of node %q", j.Node)
+	case j.Rotation != rotation:
+		return fmt.Errorf("its journal is of rotation %q", j.Rotation)
+	}
+	for _, r := range j.Records {
+		if r.Node != node || r.Rotation != rotation {
+			return fmt.Errorf("record %d of its journal is of node %q and rotation %q", r.Seq, r.Node, r.Rotation)
+		}
+	}
+	return nil
 }

@@ -74,24 +74,13 @@ func parseInventory(output []byte, node string) (*inventory.Node, error) {
 	return found, nil
 }
 
-// parseLog reads a journal pod's output, which must be about that node and rotation,
-// in every line.
+// parseLog reads a journal pod's output, which must be about that node and rotation.
 func parseLog(output []byte, node, rotation string) (*nodeapi.Journal, error) {
 	found, err := oneDocument[nodeapi.Journal](output, "journal")
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case found.Node != node:
-		return nil, fmt.Errorf("its journal is of node %q", found.Node)
-	case found.Rotation != rotation:
-		return nil, fmt.Errorf("its journal is of rotation %q", found.Rotation)
 	}
-	for _, rec := range found.Records {
-		if rec.Node != node || rec.Rotation != rotation {
-			return nil, fmt.Errorf("record %d of its journal is of node %q and rotation %q", rec.Seq, rec.Node, rec.Rotation)
-		}
-	}
-	return found, nil
+	return found, found.CheckOrigin(node, rotation)
 }
 
 // oneDocument finds the one line of JSON in a node program's output.
