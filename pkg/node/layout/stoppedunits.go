@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,7 +21,7 @@ func (d *discovery) stoppedUnits(services []certs.Service) []stoppedUnit {
 		return nil
 	}
 	var out []stoppedUnit
-	for _, listed := range d.unitList().units {
+	for _, listed := range d.withInstances(d.unitList().units) {
 		// Packages install hundreds of units: only those whose names suggest a component are
 		// read.
 		if listed.preset && !isSuggestive(listed.name) {
@@ -34,6 +35,25 @@ func (d *discovery) stoppedUnits(services []certs.Service) []stoppedUnit {
 			r, ok := recognizeArgs(argv)
 			if ok && slices.Contains(services, r.service) && (!u.preset || d.enabled()[listed.name]) {
 				out = append(out, stoppedUnit{r, u})
+			}
+		}
+	}
+	return out
+}
+
+// withInstances returns the units with the instances that are started at boot in the place of each
+// template, which starts nothing itself.
+func (d *discovery) withInstances(units []listedUnit) []listedUnit {
+	var out []listedUnit
+	for _, u := range units {
+		if !strings.HasSuffix(u.name, "@.service") || u.preset && !isSuggestive(u.name) {
+			out = append(out, u)
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(d.enabled())) {
+			known := slices.ContainsFunc(units, func(other listedUnit) bool { return other.name == name })
+			if template, instance := splitInstance(name); template == u.name && instance != "" && !known {
+				out = append(out, listedUnit{name, u.preset})
 			}
 		}
 	}

@@ -120,7 +120,7 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 		if l.section != "Service" {
 			continue
 		}
-		value := expandSpecifiers(l.value, u.name, instance)
+		value := expandSpecifiers(root, l.value, u.name, instance)
 		switch l.name {
 		case "ExecStart":
 			if value == "" {
@@ -221,15 +221,6 @@ func splitInstance(name string) (template, instance string) {
 		return "", ""
 	}
 	return prefix + "@.service", instance
-}
-
-// expandSpecifiers replaces the specifiers that occur in command lines.
-func expandSpecifiers(value, name, instance string) string {
-	if !strings.Contains(value, "%") {
-		return value
-	}
-	stem := strings.TrimSuffix(name, ".service")
-	return strings.NewReplacer("%%", "%", "%i", instance, "%I", instance, "%n", name, "%N", stem, "%p", strings.TrimSuffix(stem, "@"+instance)).Replace(value)
 }
 
 // parseEnvFile reads the lines NAME=value of an EnvironmentFile.

@@ -94,6 +94,23 @@ func TestLoadUnitWithDropIns(t *testing.T) {
 	}
 }
 
+// TestStoppedInstanceOfATemplate: only the link that starts it at boot has its name.
+func TestStoppedInstanceOfATemplate(t *testing.T) {
+	n := layouttest.NewNode(t)
+	n.WriteFile("/etc/machine-id", "0123456789abcdef\n")
+	n.WriteFile("/usr/lib/systemd/system/etcd@.service", "[Service]\nExecStart=/usr/bin/etcd --name=%H-%i --cert-file=/pki/%i.crt --key-file=/pki/%l.key --data-dir=/data/%m --listen-client-urls=https://127.0.0.1:2379\n")
+	n.LinkFile("/etc/systemd/system/multi-user.target.wants/etcd@n1.service", "/usr/lib/systemd/system/etcd@.service")
+	for _, file := range []string{"/pki/n1.crt", "/pki/Node-1.key", "/data/0123456789abcdef/member/snap/db"} {
+		n.WriteFile(file, "")
+	}
+	l := DiscoverNode(n.Root, Options{})
+	expectInspected(t, l)
+	expectCertificates(t, l, "etcd etcd-server Pair /pki/n1.crt /pki/Node-1.key")
+	if len(l.Node.Components) != 1 || l.Node.Components[0].Unit != "etcd@n1.service" || !slices.Contains(l.Node.Components[0].Args, "--name=Node-1-n1") {
+		t.Errorf("components: %+v", l.Node.Components)
+	}
+}
+
 func TestLongUnitLinesAreRead(t *testing.T) {
 	line := "ExecStart=/usr/bin/kube-apiserver " + strings.Repeat("--feature-gates=ALongName=true ", 500) + "--last=1"
 	got := parseUnit("[Service]\n" + line + "\n")
