@@ -43,6 +43,10 @@ type eventData struct {
 	RotationID             string          `json:"rotationID"`
 	Attempt                int             `json:"attempt"`
 	Result                 string          `json:"result"`
+	Cluster                string          `json:"cluster"`
+	User                   string          `json:"user"`
+	Rotation               string          `json:"rotation"`
+	Refused                string          `json:"refused"`
 }
 
 // UnmarshalJSON accepts any data: that of an unknown type may differ.
@@ -98,6 +102,12 @@ func (e cloudEvent) describeEvent() string {
 		return joinSentences(fmt.Sprintf("CA %s expires soon: %s", d.Name, printers.UTCMinute(d.NotAfter)), d.Message)
 	case "rotation.requested":
 		return joinSentences(fmt.Sprintf("%s requested: %s, %s%s", rotation, printers.JoinServices(d.Services, ", "), strings.ToLower(d.Reason), attemptSuffix(d.Attempt)), d.Message)
+	case "rotation.asked":
+		asked := fmt.Sprintf("%s of cluster %s asked for %s", d.User, d.Cluster, printers.JoinServices(d.Services, ", "))
+		if d.Refused != "" {
+			return asked + ": REFUSED, " + d.Refused
+		}
+		return asked + ": rotation " + d.Rotation
 	case "rotation.started":
 		return joinSentences(fmt.Sprintf("%s started: %s", rotation, printers.JoinServices(d.Services, ", ")), d.Message)
 	case "rotation.nodeverified":

@@ -112,7 +112,7 @@ func generalStatements(p *renewal.Policy, now time.Time) []v1alpha1.PolicyStatem
 	if p.Limits.RotationsPerDay > 0 {
 		perDay = fmt.Sprintf("at most %d within any 24 hours", p.Limits.RotationsPerDay)
 	}
-	return []v1alpha1.PolicyStatement{
+	out := []v1alpha1.PolicyStatement{
 		{About: "freeze", Text: freezeWords(p.Freeze, now)},
 		{About: "limits", Text: fmt.Sprintf("one rotation at a time, %s, of at most %s each; in it %s at a time. The number a day does not limit what is compromised",
 			perDay, printers.CountOf(p.Limits.NodesPerRotation, "node"), workerWords(p.Limits.MaxUnavailable))},
@@ -120,6 +120,10 @@ func generalStatements(p *renewal.Policy, now time.Time) []v1alpha1.PolicyStatem
 			certs.FormatDuration(p.Retry.Initial), certs.FormatDuration(p.Retry.Max), printers.CountOf(p.Retry.StopAfter, "failure"))},
 		{About: "authorities", Text: "reported with " + nearWords(p.Authorities) + "; never renewed automatically"},
 	}
+	if len(p.FleetServices) > 0 {
+		out = append(out, v1alpha1.PolicyStatement{About: "other clusters", Text: "may ask for " + printers.JoinServices(p.FleetServices, ", ") + ", outside windows and as often a day as rotations start automatically"})
+	}
+	return out
 }
 
 func workerWords(maxUnavailable string) string {

@@ -72,6 +72,15 @@ func (w *watcher) receiveRequest(ctx context.Context, e event.Event) error {
 	return toBusError(w.decider.ReceiveRequest(ctx, r, e.ID, e.Time))
 }
 
+// receiveAsked creates the CertificateRotation that a user of another cluster has asked for.
+func (w *watcher) receiveAsked(ctx context.Context, e event.Event) error {
+	asked, ok := e.Data.(event.RotationAsked)
+	if !ok {
+		return fmt.Errorf("%w: no rotation is asked for", bus.ErrPoison)
+	}
+	return toBusError(w.decider.ReceiveAsked(ctx, asked, e.ID))
+}
+
 // mayStart returns why a rotation must not start under the policy, once that is known.
 func (w *watcher) mayStart(ctx context.Context, c *v1alpha1.CertificateRotation) (string, error) {
 	if !w.awaitComplete(ctx) {

@@ -225,7 +225,8 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 		w.whenComplete(func(ctx context.Context) error { return w.bus.ReceiveCompromised(ctx, w.receiveCompromised) }),
 	}
 	if w.Bus.ShareSummary {
-		parts = append(parts, w.whenComplete(shared.writeLoop))
+		parts = append(parts, w.whenComplete(shared.writeLoop),
+			w.whenComplete(func(ctx context.Context) error { return w.bus.ReceiveAsked(ctx, w.receiveAsked) }))
 	}
 	if !w.NotifyOnly { // it may not delete rotations
 		parts = append(parts, &controller.Pruner{

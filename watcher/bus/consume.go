@@ -80,6 +80,7 @@ type consumption struct {
 	most   int           // deliveries of a message
 	age    time.Duration // older messages are given up; 0: none
 	expect event.Type
+	verify func(subject string, e event.Event) error // nil: nothing more is checked
 	handle Handler
 }
 
@@ -171,6 +172,8 @@ func (c *consumption) parseMessage(msg jetstream.Msg) (event.Event, error) {
 		return e, fmt.Errorf("%w: it belongs to cluster %q", ErrPoison, e.Cluster)
 	case e.Type != c.expect:
 		return e, fmt.Errorf("%w: a %s on the subject of %s", ErrPoison, e.Type, c.expect)
+	case c.verify != nil:
+		return e, c.verify(msg.Subject(), e)
 	}
 	return e, nil
 }

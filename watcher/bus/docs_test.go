@@ -27,6 +27,7 @@ var eventDocs = map[event.Type]struct{ when, id string }{
 	event.TypeCertificateRenewed:     {"A certificate was replaced by another one, by the watcher or otherwise.", "node, service, name, path and fingerprint of the new one"},
 	event.TypeCAExpiring:             {"A certificate authority expires soon. No rotation starts: a certificate cannot outlive the CA that signs it.", "its fingerprint"},
 	event.TypeRotationRequested:      {"A rotation is due by the policy or a CompromisedCertificate, and no CertificateRotation of that name exists. The watcher creates it from this event.", "the name and the period of five minutes in which it is published: a request that was given up is received when it is published again"},
+	event.TypeRotationAsked:          {"A user of another cluster has asked for a rotation, see [above](#asking-for-a-rotation-in-another-cluster), and the watcher has created a CertificateRotation or refused it. Published by others to `rotate-certs-asked.v1.CLUSTER.ASKING`, it is the request.", "the asking cluster, its user, the request and the answer; other publishers choose the id"},
 	event.TypeRotationStarted:        {"A rotation has begun.", "name and rotation id"},
 	event.TypeRotationNodeVerified:   {"The components of a node present their new certificates and are healthy.", "name, rotation id and node"},
 	event.TypeRotationSucceeded:      {"A rotation is done and verified, or there was nothing to do.", "name and rotation id"},
@@ -125,6 +126,8 @@ func commands(cluster string) string {
 		fmt.Fprintln(&out, consumerCommand(c))
 	}
 	fmt.Fprintln(&out, streamCommand(declaredBucket(1)))
+	fmt.Fprintln(&out, streamCommand(askedStream(cluster, 1).StreamConfig))
+	fmt.Fprintln(&out, consumerCommand(askedConsumer(cluster, ackWait)))
 	return out.String()
 }
 

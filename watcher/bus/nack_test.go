@@ -56,7 +56,7 @@ func nackObjects(t *testing.T, cluster string) string {
 		require.NoError(t, err)
 		out = append(out, string(text))
 	}
-	for _, s := range declaredStreams(cluster, 1) {
+	for _, s := range append(declaredStreams(cluster, 1), askedStream(cluster, 1)) {
 		spec := nackSpec{
 			Name: s.Name, Subjects: s.Subjects, Storage: "file", Retention: "limits", Discard: "old", MaxAge: s.MaxAge.String(),
 			MaxMsgs: s.MaxMsgs, MaxBytes: s.MaxBytes, MaxMsgSize: s.MaxMsgSize, DuplicateWindow: s.Duplicates.String(), AllowDirect: true, Replicas: 1,
@@ -66,7 +66,7 @@ func nackObjects(t *testing.T, cluster string) string {
 		}
 		add("Stream", s.Name, spec)
 	}
-	for _, c := range declaredConsumers(cluster, ackWait) {
+	for _, c := range append(declaredConsumers(cluster, ackWait), askedConsumer(cluster, ackWait)) {
 		spec := nackSpec{
 			StreamName: c.stream, DurableName: c.Durable, DeliverPolicy: "all", AckPolicy: "explicit", AckWait: c.AckWait.String(), MaxDeliver: -1, FilterSubject: c.FilterSubject,
 		}
@@ -108,7 +108,7 @@ func TestDocumentedNACKObjectsFit(t *testing.T) {
 		}
 		require.NoError(t, err, part)
 	}
-	require.Equal(t, map[string]int{"Stream": 3, "Consumer": 2}, kinds)
+	require.Equal(t, map[string]int{"Stream": 4, "Consumer": 3}, kinds)
 	s.stop()
 
 	limited.start()

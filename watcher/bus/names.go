@@ -27,9 +27,14 @@ const (
 	// events cannot use up the space of reports.
 	compromisedRoot = "rotate-certs-compromised"
 
+	// askedRoot begins the subject of requests of other clusters,
+	// "rotate-certs-asked.v1.CLUSTER.ASKING". NATS lets a cluster publish as itself only.
+	askedRoot = "rotate-certs-asked"
+
 	// Prefixes of stream names: with maxShort, a name has fewer than 32 characters.
 	eventStreamPrefix       = "rotate-certs-events-"
 	compromisedStreamPrefix = "compromised-certs-"
+	askedStreamPrefix       = "rotations-asked-"
 
 	// ConsumerRotator is the durable consumer of rotation.requested.
 	ConsumerRotator = "rotator"
@@ -41,6 +46,9 @@ const (
 	summaryBucket   = "rotate-certs-clusters"
 	summaryStream   = "KV_" + summaryBucket
 	summarySubjects = "$KV." + summaryBucket + "."
+
+	// ConsumerAsked is the durable consumer of requests of other clusters.
+	ConsumerAsked = "asked"
 
 	// inboxPrefix and the role begin the subjects of replies, so that no user can read the
 	// replies to another.
@@ -66,6 +74,13 @@ const (
 	summaryMaxBytes = maxClusters * SummaryMaxSize
 	// A cluster that has been removed is in the bucket for so long.
 	summaryMaxAge = 30 * 24 * time.Hour
+	// A request of another cluster is for now: later, the situation may have changed, and its user
+	// may not expect it. A stream that is full refuses more.
+	askedMaxWait  = 10 * time.Minute
+	askedMaxAge   = time.Hour
+	askedMaxSize  = 64 << 10
+	askedMaxMsgs  = 100
+	askedMaxBytes = askedMaxMsgs * askedMaxSize
 	// dedupeWindow is for how long NATS stores the same event only once.
 	dedupeWindow = 7 * 24 * time.Hour
 	// compromisedMaxWait is how old a report may be when the watcher receives it: for that long

@@ -14,7 +14,7 @@ const (
 	roleRotator           = "rotator"            // receives requests and reports, publishes how rotations proceed
 	roleIncidentResponder = "incident-responder" // reports compromised keys
 	roleViewer            = "viewer"             // reads
-	roleFleet             = "fleet"              // reads the summaries of all clusters
+	roleFleet             = "fleet"              // reads the summaries of all clusters, asks them for rotations
 )
 
 func allRoles() []string {
@@ -27,6 +27,7 @@ func allRoles() []string {
 func permissionsOf(role, cluster string) *server.Permissions {
 	events := EventStream(cluster)
 	compromised := CompromisedStream(cluster)
+	asked := AskedStream(cluster)
 	subject := func(pattern string) string { return subjectRoot + "." + NameToken(cluster) + "." + pattern }
 	api := func(call, stream string) string { return "$JS.API." + call + "." + stream }
 	var publish []string
@@ -52,8 +53,11 @@ func permissionsOf(role, cluster string) *server.Permissions {
 			api("STREAM.INFO", compromised), api("STREAM.CREATE", compromised),
 			api("CONSUMER.CREATE", compromised)+"."+ConsumerCompromised+".>", api("CONSUMER.INFO", compromised)+"."+ConsumerCompromised,
 			api("CONSUMER.MSG.NEXT", compromised)+"."+ConsumerCompromised,
-			api("STREAM.CREATE", summaryStream))
-		for _, c := range declaredConsumers(cluster, ackWait) {
+			api("STREAM.CREATE", summaryStream),
+			api("STREAM.INFO", asked), api("STREAM.CREATE", asked),
+			api("CONSUMER.CREATE", asked)+"."+ConsumerAsked+".>", api("CONSUMER.INFO", asked)+"."+ConsumerAsked,
+			api("CONSUMER.MSG.NEXT", asked)+"."+ConsumerAsked)
+		for _, c := range append(declaredConsumers(cluster, ackWait), askedConsumer(cluster, ackWait)) {
 			publish = append(publish, "$JS.ACK."+c.stream+"."+c.Durable+".>", "$JS.ACK.*.*."+c.stream+"."+c.Durable+".>")
 		}
 	case roleIncidentResponder:
@@ -67,7 +71,7 @@ func permissionsOf(role, cluster string) *server.Permissions {
 			subscribe = append(subscribe, s.Subjects...)
 		}
 	case roleFleet:
-		publish = []string{api("STREAM.INFO", summaryStream), api("DIRECT.GET", summaryStream) + "." + summarySubjects + "*"}
+		publish = []string{api("STREAM.INFO", summaryStream), api("DIRECT.GET", summaryStream) + "." + summarySubjects + "*", askedRoot + ".v1.*." + NameToken(cluster)}
 	}
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: publish},
@@ -81,7 +85,7 @@ func permissionsOf(role, cluster string) *server.Permissions {
 func publishingRole(t event.Type) string {
 	if slices.Contains([]event.Type{
 		event.TypeCertificateCompromised,
-		event.TypeRotationStarted, event.TypeRotationNodeVerified,
+		event.TypeRotationAsked, event.TypeRotationStarted, event.TypeRotationNodeVerified,
 		event.TypeRotationSucceeded, event.TypeRotationRolledBack, event.TypeRotationFailed,
 	}, t) {
 		return roleRotator

@@ -118,6 +118,18 @@ func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 		"$KV.rotate-certs-clusters.other":                                                         {},
 		"$JS.API.STREAM.CREATE.KV_rotate-certs-clusters":                                          {rotator},
 		"$JS.API.STREAM.INFO.KV_rotate-certs-clusters":                                            {reporter, fleet},
+		"rotate-certs-asked.v1.prod.prod":                                                         {fleet},
+		"rotate-certs-asked.v1.other.prod":                                                        {fleet},
+		"rotate-certs-asked.v1.prod.other":                                                        {},
+		"rotate-certs-asked.v2.other.prod":                                                        {},
+		"$JS.API.STREAM.INFO.rotations-asked-prod":                                                {rotator},
+		"$JS.API.STREAM.CREATE.rotations-asked-prod":                                              {rotator},
+		"$JS.API.CONSUMER.CREATE.rotations-asked-prod.asked.>":                                    {rotator},
+		"$JS.API.CONSUMER.CREATE.rotations-asked-prod.x.>":                                        {},
+		"$JS.API.CONSUMER.INFO.rotations-asked-prod.asked":                                        {rotator},
+		"$JS.API.CONSUMER.MSG.NEXT.rotations-asked-prod.asked":                                    {rotator},
+		"$JS.ACK.rotations-asked-prod.asked.1.1.1.1.0":                                            {rotator},
+		"$JS.API.STREAM.MSG.GET.rotations-asked-prod":                                             {},
 		"$JS.API.STREAM.MSG.GET.KV_rotate-certs-clusters":                                         {},
 		"$JS.API.DIRECT.GET.KV_rotate-certs-clusters":                                             {},
 		"$JS.API.DIRECT.GET.KV_rotate-certs-clusters.$KV.rotate-certs-clusters.other":             {fleet},
@@ -128,7 +140,7 @@ func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 		"$JS.API.DIRECT.GET.rotate-certs-events-other.rotate-certs.v1.other.rotation.requested._": {},
 	}
 	for _, call := range []string{"UPDATE", "DELETE", "PURGE", "SNAPSHOT", "RESTORE", "MSG.DELETE"} {
-		for _, name := range []string{events, queue, summaryStream} {
+		for _, name := range []string{events, queue, summaryStream, AskedStream("prod")} {
 			try["$JS.API.STREAM."+call+"."+name] = []string{}
 		}
 	}
@@ -148,7 +160,7 @@ func TestDocumentedUsersCanDoNothingElse(t *testing.T) {
 				refused := err != nil && strings.Contains(err.Error(), `Publish to "`+subject+`"`)
 				require.Equal(t, !slices.Contains(may, role), refused, "%s publishes to %s: %v", role, subject, err)
 			}
-			for _, subject := range []string{">", "_INBOX.>", "_INBOX_rotator.>", "_INBOX_reporter.>", "_INBOX_incident-responder.>", "$JS.>", "rotate-certs.v1.prod.>", "rotate-certs-compromised.v1.prod", "rotate-certs.>", "rotate-certs-compromised.>", "_INBOX_fleet.>", "$KV.>"} {
+			for _, subject := range []string{">", "_INBOX.>", "_INBOX_rotator.>", "_INBOX_reporter.>", "_INBOX_incident-responder.>", "$JS.>", "rotate-certs.v1.prod.>", "rotate-certs-compromised.v1.prod", "rotate-certs.>", "rotate-certs-compromised.>", "_INBOX_fleet.>", "$KV.>", "rotate-certs-asked.>", "rotate-certs-asked.v1.prod.prod"} {
 				_, err := nc.SubscribeSync(subject)
 				require.NoError(t, err)
 				require.NoError(t, nc.Flush())

@@ -110,7 +110,7 @@ func (b *Bus) declareAll(ctx context.Context) error {
 func (b *Bus) removeOthers(ctx context.Context) error {
 	declared := declaredStreams(b.config.Cluster, 1)
 	if b.config.ShareSummary {
-		declared = append(declared, stream{StreamConfig: declaredBucket(1)})
+		declared = append(declared, stream{StreamConfig: declaredBucket(1)}, askedStream(b.config.Cluster, 1))
 	}
 	found := b.rotator.jetStream().StreamNames(ctx)
 	for name := range found.Name() {

@@ -51,6 +51,10 @@ type Decider struct {
 	pending              map[string]pendingRequest // by name of the rotation
 	requested            []renewal.Proposal
 
+	// Only ReceiveAsked uses these: the rotation that it has created last.
+	lastAsked     renewal.Asked
+	lastAskedName string
+
 	mu   sync.Mutex
 	last renewal.Decision
 	at   time.Time // of the last decision; zero: none yet

@@ -3,6 +3,8 @@ package v1alpha1
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
 // RotationPolicyName is the name of the only RotationPolicy.
@@ -62,6 +64,21 @@ type RotationPolicySpec struct {
 	Limits RotationPolicyLimits `json:"limits,omitzero"`
 	// +optional
 	Retry RotationPolicyRetry `json:"retry,omitzero"`
+	// +optional
+	FleetRequests RotationPolicyFleetRequests `json:"fleetRequests,omitzero"`
+}
+
+// RotationPolicyFleetRequests permits rotations that users of other clusters ask for, where clusters
+// share their summaries by NATS. By default none is permitted.
+//
+// +kubebuilder:object:generate=true
+type RotationPolicyFleetRequests struct {
+	// Services that may be asked for; an empty list: none.
+	// +kubebuilder:validation:MaxItems=7
+	// +kubebuilder:validation:items:Enum=etcd;kubelet;kube-apiserver;kube-proxy;kube-scheduler;kube-controller-manager;admin
+	// +listType=set
+	// +optional
+	Services []certs.Service `json:"services,omitempty"`
 }
 
 // RotationPolicySettings are the settings for certificates.

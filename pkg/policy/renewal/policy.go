@@ -26,6 +26,8 @@ type Policy struct {
 	Freeze      Freeze
 	Limits      Limits
 	Retry       Retry
+	// FleetServices may be rotated because a user of another cluster asks for it.
+	FleetServices []certs.Service
 	// Lifetime is the validity of new certificates whose rule has none: that of the cluster's
 	// kubeadm configuration. 0: that of the replaced certificate.
 	Lifetime time.Duration

@@ -89,6 +89,7 @@ func compileSpec(spec *v1alpha1.RotationPolicySpec, bad report) renewal.Policy {
 	bad.applyFreeze(&spec.Freeze, &p.Freeze)
 	bad.applyLimits(&spec.Limits, &p.Limits)
 	bad.applyRetry(&spec.Retry, &p.Retry)
+	p.FleetServices = bad.knownServices("fleetRequests", spec.FleetRequests.Services)
 	return p
 }
 
@@ -175,15 +176,20 @@ func (bad report) applyThreshold(field string, t v1alpha1.RotationPolicyThreshol
 	n.Fraction = percent / 100
 }
 
-func (bad report) compileMatch(field string, m *v1alpha1.RotationPolicyMatch) renewal.Match {
-	out := renewal.Match{Issuers: m.Issuers}
+func (bad report) knownServices(field string, named []certs.Service) []certs.Service {
 	known := map[string]certs.Service{}
 	for _, s := range certs.Services() {
 		known[string(s)] = s
 	}
-	for i, s := range m.Services {
-		out.Services = append(out.Services, oneOf(bad, fmt.Sprintf("%s.services[%d]", field, i), "service", string(s), known))
+	var out []certs.Service
+	for i, s := range named {
+		out = append(out, oneOf(bad, fmt.Sprintf("%s.services[%d]", field, i), "service", string(s), known))
 	}
+	return out
+}
+
+func (bad report) compileMatch(field string, m *v1alpha1.RotationPolicyMatch) renewal.Match {
+	out := renewal.Match{Issuers: m.Issuers, Services: bad.knownServices(field, m.Services)}
 	for i, name := range m.Issuers {
 		if name == "" {
 			bad(fmt.Sprintf("%s.issuers[%d]", field, i), "want the common name of a CA, such as etcd-ca")

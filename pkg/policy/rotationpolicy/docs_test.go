@@ -28,7 +28,7 @@ func TestDocumentedExample(t *testing.T) {
 	p := compiled(t, found[1])
 	assert.Len(t, p.Rules, 3)
 	for _, field := range []string{"threshold", "windows", "override", "rules", "services", "nodeSelector", "issuers", "mode", "validity", "restart",
-		"freeze", "until", "reason", "allow", "rotationsPerDay", "nodesPerRotation", "maxUnavailable", "initialBackoff", "maxBackoff", "stopAfter"} {
+		"freeze", "until", "reason", "allow", "rotationsPerDay", "nodesPerRotation", "maxUnavailable", "initialBackoff", "maxBackoff", "stopAfter", "fleetRequests"} {
 		assert.Contains(t, found[1], field+":")
 	}
 }
@@ -60,6 +60,7 @@ func TestDocumentedDefaults(t *testing.T) {
 		{"retry.initialBackoff", certs.FormatDuration(p.Retry.Initial)},
 		{"retry.maxBackoff", certs.FormatDuration(p.Retry.Max)},
 		{"retry.stopAfter", p.Retry.StopAfter},
+		{"fleetRequests.services", map[bool]string{true: "none"}[len(p.FleetServices) == 0]},
 	} {
 		want = append(want, fmt.Sprintf("| `%s` | %v |", row[0], row[1]))
 	}

@@ -98,6 +98,23 @@ type RotationRequested struct {
 	Message                 string          `json:"message,omitempty" schema:"text" doc:"An explanation."`
 }
 
+// RotationAsked asks for a rotation in another cluster. The watcher there publishes it again with
+// its answer.
+type RotationAsked struct {
+	Services []certs.Service `json:"services" schema:"services" doc:"The services to rotate, on every node."`
+	Cluster  string          `json:"cluster" schema:"name" doc:"The cluster from which it is asked for. The last token of the subject is the same."`
+	User     string          `json:"user" schema:"name" doc:"The user, by the word of that cluster."`
+	Request  string          `json:"request,omitempty" schema:"text" doc:"The id of the request. Only in an answer."`
+	Rotation string          `json:"rotation,omitempty" schema:"objectname" doc:"The CertificateRotation that was created. Only in an answer."`
+	Refused  string          `json:"refused,omitempty" schema:"text" doc:"Why none was created. Only in an answer."`
+}
+
+func (r RotationAsked) nodeName() string    { return "" }
+func (r RotationAsked) subjectName() string { return r.Cluster }
+func (r RotationAsked) identityParts(time.Time) []string {
+	return []string{r.Cluster, r.User, r.Request, r.Rotation, r.Refused}
+}
+
 // Rotation is common to all events of a rotation in progress.
 type Rotation struct {
 	Name       string `json:"name" schema:"objectname" doc:"The CertificateRotation."`
@@ -173,6 +190,7 @@ func (CAExpiring) EventType() Type { return TypeCAExpiring }
 
 // EventType is [TypeRotationRequested].
 func (RotationRequested) EventType() Type { return TypeRotationRequested }
+func (RotationAsked) EventType() Type     { return TypeRotationAsked }
 
 // EventType is [TypeRotationStarted].
 func (RotationStarted) EventType() Type { return TypeRotationStarted }

@@ -35,6 +35,7 @@ const (
 	TypeCertificateRenewed     Type = "certificate.renewed"
 	TypeCAExpiring             Type = "ca.expiring"
 	TypeRotationRequested      Type = "rotation.requested"
+	TypeRotationAsked          Type = "rotation.asked"
 	TypeRotationStarted        Type = "rotation.started"
 	TypeRotationNodeVerified   Type = "rotation.nodeverified"
 	TypeRotationSucceeded      Type = "rotation.succeeded"
@@ -49,7 +50,7 @@ func (t Type) WireName() string { return typePrefix + string(t) + typeVersion }
 var all = []Data{
 	CertificateExpiring{}, CertificateExpired{}, CertificateCompromised{}, CertificateRenewed{},
 	CAExpiring{},
-	RotationRequested{}, RotationStarted{}, RotationNodeVerified{}, RotationSucceeded{}, RotationRolledBack{}, RotationFailed{},
+	RotationRequested{}, RotationAsked{}, RotationStarted{}, RotationNodeVerified{}, RotationSucceeded{}, RotationRolledBack{}, RotationFailed{},
 }
 
 // AllTypes lists the types in the order in which they are documented.

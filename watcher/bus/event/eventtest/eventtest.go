@@ -41,6 +41,7 @@ func All() []event.Data {
 			MaxUnavailable: "10%", Reason: event.ReasonExpiring, Fingerprints: []string{Certificate.FingerprintSHA256},
 			Attempt: 1, Message: "kube-apiserver/apiserver on cp1.example.org expires in 15 days",
 		},
+		event.RotationAsked{Services: services, Cluster: "staging", User: "jane", Request: "6f1c9a52d0", Rotation: "asked-3f9c2a71d0b44e215c07"},
 		event.RotationStarted{Rotation: rotation, Services: services, Nodes: []string{"cp1.example.org"}, Reason: event.ReasonExpiring},
 		event.RotationNodeVerified{Rotation: rotation, Node: "cp1.example.org", Message: "kube-apiserver presents its new certificate and is ready"},
 		event.RotationSucceeded{Outcome: event.Outcome{Rotation: rotation, Result: event.ResultSucceeded, Message: "1 node done and verified"}},
