@@ -55,7 +55,7 @@ func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorde
 	}
 	var others *pages.OtherClusters
 	if w.Bus.ReadSummaries {
-		others = pages.NewOtherClusters(w.Bus.Cluster, w.bus.ReadSummaries, time.Now)
+		others = pages.NewOtherClusters(w.Bus.Cluster, w.bus, time.Now)
 	}
 	hosted := dashboard.NewHosted(dashboard.HostedOptions{
 		Hosts: w.Dashboard.Hosts, Version: version.String(), Report: func(line string) { log.Info(line) },

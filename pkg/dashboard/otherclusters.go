@@ -17,8 +17,17 @@ import (
 // OtherClusters is implemented by [Clusters] that know the summaries of clusters which they cannot
 // open.
 type OtherClusters interface {
-	// Others returns the clusters, sorted by name. shared is false where summaries are not shared.
-	Others(ctx context.Context) (found []OtherCluster, shared bool, err error)
+	Others(ctx context.Context) (Others, error)
+	// AskRotation asks for a rotation in another cluster, and returns the id of the request. The
+	// watcher there decides, later.
+	AskRotation(ctx context.Context, cluster string, services []certs.Service) (string, error)
+}
+
+// Others are the clusters that share summaries with this one.
+type Others struct {
+	Shared    bool           // summaries are shared
+	Found     []OtherCluster // sorted by name
+	AskDenied string         // why the user may not ask for a rotation; empty: it is permitted
 }
 
 // OtherCluster is a cluster of which only a summary is known. The summary is not trusted.
@@ -32,12 +41,13 @@ type OtherCluster struct {
 
 // othersView are the other clusters on the first page.
 type othersView struct {
-	Shared  bool
-	Problem string
-	Rows    []otherRow
+	Shared    bool
+	Problem   string
+	AskDenied string
+	Rows      []otherRow
 }
 
-// otherRow is another cluster. Nothing can be done about it here.
+// otherRow is another cluster.
 type otherRow struct {
 	OtherCluster
 	Condition condition
@@ -47,6 +57,8 @@ type otherRow struct {
 	Order     string        // sorts as text
 	Hidden    bool
 	Now       time.Time
+	// AskPath is the page on which a rotation is asked for; empty: it is not possible.
+	AskPath string
 }
 
 // othersOf reads the summaries of other clusters, if there are any to read.
@@ -55,14 +67,18 @@ func (s *Server) othersOf(r *http.Request, filter overviewFilter) othersView {
 	if !is {
 		return othersView{}
 	}
-	found, shared, err := source.Others(r.Context())
-	out := othersView{Shared: shared}
+	others, err := source.Others(r.Context())
+	out := othersView{Shared: others.Shared, AskDenied: others.AskDenied}
 	if err != nil {
 		out.Problem = hint.TextOf(err)
 	}
 	now := s.options.Now()
-	for i, one := range found {
-		out.Rows = append(out.Rows, otherRowOf(one, i, filter, now))
+	for i, one := range others.Found {
+		row := otherRowOf(one, i, filter, now)
+		if others.AskDenied == "" && one.canBeAsked(now) {
+			row.AskPath = askPath(one.Name)
+		}
+		out.Rows = append(out.Rows, row)
 	}
 	slices.SortStableFunc(out.Rows, func(a, b otherRow) int { return cmp.Compare(a.Order, b.Order) })
 	return out

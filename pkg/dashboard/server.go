@@ -197,6 +197,8 @@ func (s *Server) newPages() *http.ServeMux {
 		"GET /clusters/{context}/rotations/{id}/events": s.streamEvents,
 		"GET /clusters/{context}/history/{id}":          s.showHistory,
 		"GET /clusters/{context}/mark":                  s.showMark,
+		"GET /ask":                                      s.showAsk,
+		"POST /ask":                                     s.sendAsk,
 		"POST /clusters/{context}/scan":                 s.startScan,
 		"POST /clusters/{context}/journals":             s.startJournals,
 		"POST /clusters/{context}/history/{id}":         s.startRecords,

@@ -3,6 +3,7 @@ package pages
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,9 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
+	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
 const (
@@ -24,11 +27,17 @@ const (
 	shownText = 253
 )
 
+// Sharing is the part of the bus by which clusters know each other.
+type Sharing interface {
+	ReadSummaries(ctx context.Context) ([]bus.StoredSummary, error)
+	AskRotation(ctx context.Context, cluster string, asked event.RotationAsked) (string, error)
+}
+
 // OtherClusters are the clusters that share summaries with this one.
 type OtherClusters struct {
-	token string // of this cluster, which is left out
-	read  func(context.Context) ([]bus.StoredSummary, error)
-	now   clock
+	token  string // of this cluster, which is left out
+	shared Sharing
+	now    clock
 
 	mu      sync.Mutex
 	found   []dashboard.OtherCluster
@@ -36,9 +45,9 @@ type OtherClusters struct {
 	made    time.Time
 }
 
-// NewOtherClusters reads the summaries of clusters other than the named one.
-func NewOtherClusters(own string, read func(context.Context) ([]bus.StoredSummary, error), now func() time.Time) *OtherClusters {
-	return &OtherClusters{token: bus.NameToken(own), read: read, now: now}
+// NewOtherClusters are the clusters other than the named one.
+func NewOtherClusters(own string, shared Sharing, now func() time.Time) *OtherClusters {
+	return &OtherClusters{token: bus.NameToken(own), shared: shared, now: now}
 }
 
 // latest returns the clusters, read anew unless they are recent.
@@ -52,7 +61,7 @@ func (o *OtherClusters) latest(ctx context.Context) ([]dashboard.OtherCluster, e
 	// Others wait for the result, too, also where this user has closed the page.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), othersWait)
 	defer cancel()
-	stored, err := o.read(ctx)
+	stored, err := o.shared.ReadSummaries(ctx)
 	o.found = nil
 	for _, one := range stored {
 		if one.Token != o.token {
@@ -109,13 +118,32 @@ func clipText(text string) string {
 }
 
 // Others returns the other clusters to users with the permission to see the certificates of this one.
-func (c *userCluster) Others(ctx context.Context) (found []dashboard.OtherCluster, shared bool, err error) {
+func (c *userCluster) Others(ctx context.Context) (dashboard.Others, error) {
 	if c.OtherClusters == nil {
-		return nil, false, nil
+		return dashboard.Others{}, nil
 	}
-	if err := c.requireAccess(ctx, viewRole, listReports); err != nil {
-		return nil, true, err
+	out := dashboard.Others{Shared: true}
+	has, err := c.reviewAccess(ctx, listReports, askRotation)
+	if err != nil {
+		return out, err
 	}
-	found, err = c.OtherClusters.latest(ctx)
-	return found, true, err
+	out.AskDenied = has.missingOf(askRotation)
+	if missing := has.missingOf(listReports); missing != "" {
+		return out, hint.AddTo(errors.New(missing), "an administrator can bind the ClusterRole %s to %s", viewRole, c.user.Name)
+	}
+	out.Found, err = c.OtherClusters.latest(ctx)
+	return out, err
+}
+
+// AskRotation asks another cluster for a rotation, in the name of a user with the permission at
+// this moment.
+func (c *userCluster) AskRotation(ctx context.Context, cluster string, services []certs.Service) (string, error) {
+	if err := c.requireAccess(ctx, askRole, askRotation); err != nil {
+		return "", err
+	}
+	id, err := c.OtherClusters.shared.AskRotation(ctx, cluster, event.RotationAsked{Services: services, User: c.user.Name})
+	if err == nil {
+		c.Log.Info("asked another cluster for a rotation", "cluster", cluster, "services", services, "request", id, "user", c.user.Name)
+	}
+	return id, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
 // summaryOf is the summary that a cluster has stored, with a change.
@@ -31,6 +32,24 @@ func summaryOf(t *testing.T, name string, change func(*v1alpha1.ClusterSummary))
 	value, err := json.Marshal(summary)
 	require.NoError(t, err)
 	return bus.StoredSummary{Token: bus.NameToken(name), Value: value, Written: noon.Add(-time.Minute)}
+}
+
+// sharing is the bus, as far as clusters know each other by it.
+type sharing struct {
+	read   func(context.Context) ([]bus.StoredSummary, error)
+	stored []bus.StoredSummary
+	ask    func(cluster string, asked event.RotationAsked) (string, error)
+}
+
+func (s sharing) ReadSummaries(ctx context.Context) ([]bus.StoredSummary, error) {
+	if s.read != nil {
+		return s.read(ctx)
+	}
+	return s.stored, nil
+}
+
+func (s sharing) AskRotation(_ context.Context, cluster string, asked event.RotationAsked) (string, error) {
+	return s.ask(cluster, asked)
 }
 
 func TestSummariesOfOthersAreNotTrusted(t *testing.T) {
@@ -76,13 +95,13 @@ func TestSummariesAreReadOnceForAllUsers(t *testing.T) {
 	now := noon
 	reads := 0
 	failure := errors.New("NATS is unavailable")
-	others := NewOtherClusters("prod", func(ctx context.Context) ([]bus.StoredSummary, error) {
+	others := NewOtherClusters("prod", sharing{read: func(ctx context.Context) ([]bus.StoredSummary, error) {
 		reads++
 		_, limited := ctx.Deadline()
 		assert.True(t, limited)
 		assert.NoError(t, ctx.Err(), "the first user has closed the page")
 		return []bus.StoredSummary{summaryOf(t, "prod", nil), summaryOf(t, "b", nil)}, failure
-	}, func() time.Time { return now })
+	}}, func() time.Time { return now })
 	closed, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 3 {
@@ -117,7 +136,7 @@ func TestOtherClustersOnThePage(t *testing.T) {
 	stored[4].Written = noon.Add(-v1alpha1.SummaryFreshFor - time.Second)
 	stored[5].Written = stored[4].Written
 	source, _ := newSource(t, s, func(source *Source) {
-		source.OtherClusters = NewOtherClusters("prod", func(context.Context) ([]bus.StoredSummary, error) { return stored, nil }, source.Now)
+		source.OtherClusters = NewOtherClusters("prod", sharing{stored: stored}, source.Now)
 	})
 	hosted := dashboard.NewHosted(dashboard.HostedOptions{Users: source, Version: "v0.9.0", Now: source.Now})
 	server := httptest.NewServer(hosted)

@@ -21,6 +21,7 @@ import (
 // The roles that an administrator can bind to users.
 const (
 	viewRole      = "rotate-certs:view"
+	askRole       = "rotate-certs:ask"
 	startRole     = "rotate-certs:start"
 	responderRole = "rotate-certs:incident-responder"
 )

@@ -135,6 +135,7 @@ var (
 	getLock        = access{verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: kube.LeaseNamespace, name: kube.LeaseName}
 	createRotation = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: "certificaterotations"}
 	getRotation    = access{verb: "get", group: v1alpha1.GroupVersion.Group, resource: "certificaterotations"}
+	askRotation    = access{verb: "ask", group: v1alpha1.GroupVersion.Group, resource: "certificaterotations"}
 	createMark     = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: "compromisedcertificates"}
 )
 
