@@ -37,10 +37,10 @@ type stateReader struct {
 
 // The questions for permissions, besides [kube.UseCheck] and [kube.UseRotate].
 var (
-	accessRotation   = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: rotationsResource.Resource, why: "have the watcher rotate"}
-	accessFollow     = access{verb: "get", group: v1alpha1.GroupVersion.Group, resource: rotationsResource.Resource, why: "follow the rotation"}
-	accessMark       = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: compromisedResource.Resource, why: "mark certificates as compromised"}
-	accessDeleteMark = access{verb: "delete", group: v1alpha1.GroupVersion.Group, resource: compromisedResource.Resource, why: "withdraw that mark"}
+	accessRotation   = kube.Access{Verb: "create", Group: v1alpha1.GroupVersion.Group, Resource: rotationsResource.Resource, Why: "have the watcher rotate"}
+	accessFollow     = kube.Access{Verb: "get", Group: v1alpha1.GroupVersion.Group, Resource: rotationsResource.Resource, Why: "follow the rotation"}
+	accessMark       = kube.Access{Verb: "create", Group: v1alpha1.GroupVersion.Group, Resource: compromisedResource.Resource, Why: "mark certificates as compromised"}
+	accessDeleteMark = kube.Access{Verb: "delete", Group: v1alpha1.GroupVersion.Group, Resource: compromisedResource.Resource, Why: "withdraw that mark"}
 )
 
 // stateTimeout bounds how long an API server may take.
@@ -200,7 +200,7 @@ func (s *stateReader) readMarks(ctx context.Context) {
 // readPermissions asks which of the rights the operator has. One request answers for a cluster
 // administrator.
 func (s *stateReader) readPermissions(ctx context.Context) {
-	all, err := s.objects.isAllowed(ctx, access{verb: "*", group: "*", resource: "*"})
+	all, err := s.objects.isAllowed(ctx, everyAccess)
 	if err != nil || all {
 		s.noteFailure("your permissions", "create", "selfsubjectaccessreviews", err)
 		return
@@ -209,17 +209,17 @@ func (s *stateReader) readPermissions(ctx context.Context) {
 	for _, use := range []kube.Use{kube.UseCheck, kube.UseRotate} {
 		questions.Go(func() { s.noteAnswer(string(use), s.cluster.api.Permitted(ctx, use)) })
 	}
-	for _, a := range []access{accessRotation, accessFollow, accessMark, accessDeleteMark} {
+	for _, a := range []kube.Access{accessRotation, accessFollow, accessMark, accessDeleteMark} {
 		questions.Go(func() { s.noteAnswer(a.String(), s.objects.requireAccess(ctx, a)) })
 	}
 	questions.Wait()
 }
 
 // requireAccess is an error where a permission is missing.
-func (o *objects) requireAccess(ctx context.Context, a access) error {
+func (o *objects) requireAccess(ctx context.Context, a kube.Access) error {
 	allowed, err := o.isAllowed(ctx, a)
 	if err == nil && !allowed {
-		return &kube.MissingPermissionsError{Use: kube.Use(a.why), Missing: []string{a.String()}}
+		return &kube.MissingPermissionsError{Use: kube.Use(a.Why), Missing: []string{a.String()}}
 	}
 	return err
 }

@@ -116,12 +116,12 @@ func (i *installer) renderObjects(ctx context.Context) ([]*unstructured.Unstruct
 }
 
 // installAccess are the permissions that install needs.
-func installAccess(objects []*unstructured.Unstructured, namespace string) []access {
-	out := []access{
-		{verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: kube.LeaseNamespace, why: "see whether a rotation is in progress"},
-		{verb: "list", group: reportsResource.Group, resource: rotationsResource.Resource, why: "see whether a rotation is in progress"},
-		{verb: "list", resource: "pods", namespace: namespace, why: "see whether pods start"},
-		{verb: "get", group: "apps", resource: "daemonsets", why: "have an admission policy read the image of the agents"},
+func installAccess(objects []*unstructured.Unstructured, namespace string) []kube.Access {
+	out := []kube.Access{
+		{Verb: "get", Group: "coordination.k8s.io", Resource: "leases", Namespace: kube.LeaseNamespace, Why: "see whether a rotation is in progress"},
+		{Verb: "list", Group: reportsResource.Group, Resource: rotationsResource.Resource, Why: "see whether a rotation is in progress"},
+		{Verb: "list", Resource: "pods", Namespace: namespace, Why: "see whether pods start"},
+		{Verb: "get", Group: "apps", Resource: "daemonsets", Why: "have an admission policy read the image of the agents"},
 	}
 	for _, object := range objects {
 		kind, _ := manifests.KindOf(object)
@@ -130,7 +130,7 @@ func installAccess(objects []*unstructured.Unstructured, namespace string) []acc
 			verbs = []string{"get", "create", "update"}
 		}
 		for _, verb := range verbs {
-			a := access{verb: verb, group: kind.Group, resource: kind.Resource, namespace: object.GetNamespace(), why: "install " + printers.PluralOf(kind.Kind)}
+			a := kube.Access{Verb: verb, Group: kind.Group, Resource: kind.Resource, Namespace: object.GetNamespace(), Why: "install " + printers.PluralOf(kind.Kind)}
 			if !slices.Contains(out, a) {
 				out = append(out, a)
 			}

@@ -175,16 +175,16 @@ func (f *installFlags) refuseRunning(ctx context.Context, api *objects, now time
 }
 
 // uninstallAccess are the permissions that uninstall needs.
-func uninstallAccess(namespace string) []access {
-	out := []access{
-		{verb: "list", resource: "pods", why: "find node pods"}, {verb: "delete", resource: "pods", why: "end node pods"},
-		{verb: "delete", group: "coordination.k8s.io", resource: "leases", namespace: kube.LeaseNamespace, why: "remove the lock"},
-		{verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: namespace, why: "find the watcher's lease"},
-		{verb: "delete", group: "coordination.k8s.io", resource: "leases", namespace: namespace, why: "remove the watcher's lease"},
+func uninstallAccess(namespace string) []kube.Access {
+	out := []kube.Access{
+		{Verb: "list", Resource: "pods", Why: "find node pods"}, {Verb: "delete", Resource: "pods", Why: "end node pods"},
+		{Verb: "delete", Group: "coordination.k8s.io", Resource: "leases", Namespace: kube.LeaseNamespace, Why: "remove the lock"},
+		{Verb: "get", Group: "coordination.k8s.io", Resource: "leases", Namespace: namespace, Why: "find the watcher's lease"},
+		{Verb: "delete", Group: "coordination.k8s.io", Resource: "leases", Namespace: namespace, Why: "remove the watcher's lease"},
 	}
 	for _, k := range manifests.Kinds() {
 		for _, verb := range []string{"list", "delete"} {
-			out = append(out, access{verb: verb, group: k.Group, resource: k.Resource, why: "remove " + printers.PluralOf(k.Kind)})
+			out = append(out, kube.Access{Verb: verb, Group: k.Group, Resource: k.Resource, Why: "remove " + printers.PluralOf(k.Kind)})
 		}
 	}
 	return out

@@ -75,7 +75,7 @@ func (c *userCluster) followed(name string) watched.Rotation {
 
 // createObject creates an object for a user with the permission at this moment. The API server knows the
 // watcher as its author; its annotation and an Event name the user.
-func (c *userCluster) createObject(ctx context.Context, object client.Object, role string, needed ...access) error {
+func (c *userCluster) createObject(ctx context.Context, object client.Object, role string, needed ...kube.Access) error {
 	if c.NotifyOnly && needed[0] == createRotation {
 		return errors.New(notifyOnly)
 	}

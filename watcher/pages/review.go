@@ -111,40 +111,26 @@ func (s *Source) trustsAny(chains [][]*x509.Certificate) bool {
 	})
 }
 
-// access is a permission that something needs.
-type access struct{ verb, group, resource, namespace, name string }
-
-func (a access) String() string {
-	text := a.verb + " " + a.resource
-	if a.group != "" {
-		text += "." + a.group
-	}
-	if a.name != "" {
-		text += fmt.Sprintf(" %q in namespace %s", a.name, a.namespace)
-	}
-	return text
-}
-
 // The permissions of users that are reviewed.
 var (
-	listReports    = access{verb: "list", group: v1alpha1.GroupVersion.Group, resource: "nodecertificatereports"}
-	listRotations  = access{verb: "list", group: v1alpha1.GroupVersion.Group, resource: "certificaterotations"}
-	listMarks      = access{verb: "list", group: v1alpha1.GroupVersion.Group, resource: "compromisedcertificates"}
-	listPolicies   = access{verb: "list", group: v1alpha1.GroupVersion.Group, resource: "rotationpolicies"}
-	listNodes      = access{verb: "list", resource: "nodes"}
-	getLock        = access{verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: kube.LeaseNamespace, name: kube.LeaseName}
-	createRotation = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: "certificaterotations"}
-	getRotation    = access{verb: "get", group: v1alpha1.GroupVersion.Group, resource: "certificaterotations"}
-	askRotation    = access{verb: "ask", group: v1alpha1.GroupVersion.Group, resource: "certificaterotations"}
-	createMark     = access{verb: "create", group: v1alpha1.GroupVersion.Group, resource: "compromisedcertificates"}
+	listReports    = kube.Access{Verb: "list", Group: v1alpha1.GroupVersion.Group, Resource: "nodecertificatereports"}
+	listRotations  = kube.Access{Verb: "list", Group: v1alpha1.GroupVersion.Group, Resource: "certificaterotations"}
+	listMarks      = kube.Access{Verb: "list", Group: v1alpha1.GroupVersion.Group, Resource: "compromisedcertificates"}
+	listPolicies   = kube.Access{Verb: "list", Group: v1alpha1.GroupVersion.Group, Resource: "rotationpolicies"}
+	listNodes      = kube.Access{Verb: "list", Resource: "nodes"}
+	getLock        = kube.Access{Verb: "get", Group: "coordination.k8s.io", Resource: "leases", Namespace: kube.LeaseNamespace, Name: kube.LeaseName}
+	createRotation = kube.Access{Verb: "create", Group: v1alpha1.GroupVersion.Group, Resource: "certificaterotations"}
+	getRotation    = kube.Access{Verb: "get", Group: v1alpha1.GroupVersion.Group, Resource: "certificaterotations"}
+	askRotation    = kube.Access{Verb: "ask", Group: v1alpha1.GroupVersion.Group, Resource: "certificaterotations"}
+	createMark     = kube.Access{Verb: "create", Group: v1alpha1.GroupVersion.Group, Resource: "compromisedcertificates"}
 )
 
 // granted says which permissions a user has.
-type granted map[access]bool
+type granted map[kube.Access]bool
 
 // reviewAccess has the API server say which permissions the user has, side by side. Answers are
 // not kept: a right that is withdrawn has no effect on the next page.
-func (c *userCluster) reviewAccess(ctx context.Context, wanted ...access) (granted, error) {
+func (c *userCluster) reviewAccess(ctx context.Context, wanted ...kube.Access) (granted, error) {
 	answers := make([]bool, len(wanted))
 	failures := make([]error, len(wanted))
 	var reviews sync.WaitGroup
@@ -162,7 +148,7 @@ func (c *userCluster) reviewAccess(ctx context.Context, wanted ...access) (grant
 	return out, nil
 }
 
-func (c *userCluster) isAllowed(ctx context.Context, a access) (bool, error) {
+func (c *userCluster) isAllowed(ctx context.Context, a kube.Access) (bool, error) {
 	extra := map[string]authorizationv1.ExtraValue{}
 	for key, values := range c.user.Extra {
 		extra[key] = authorizationv1.ExtraValue(values)
@@ -170,7 +156,7 @@ func (c *userCluster) isAllowed(ctx context.Context, a access) (bool, error) {
 	review, err := c.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
 			User: c.user.Name, UID: c.user.UID, Groups: c.user.Groups, Extra: extra,
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: a.verb, Group: a.group, Resource: a.resource, Namespace: a.namespace, Name: a.name},
+			ResourceAttributes: a.Attributes(),
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
@@ -180,7 +166,7 @@ func (c *userCluster) isAllowed(ctx context.Context, a access) (bool, error) {
 }
 
 // missingOf names the permissions that are missing; empty: none.
-func (g granted) missingOf(wanted ...access) string {
+func (g granted) missingOf(wanted ...kube.Access) string {
 	var missing []string
 	for _, a := range wanted {
 		if !g[a] {
@@ -194,7 +180,7 @@ func (g granted) missingOf(wanted ...access) string {
 }
 
 // requireAccess is an error unless the user has all of the permissions now.
-func (c *userCluster) requireAccess(ctx context.Context, role string, wanted ...access) error {
+func (c *userCluster) requireAccess(ctx context.Context, role string, wanted ...kube.Access) error {
 	has, err := c.reviewAccess(ctx, wanted...)
 	if err != nil {
 		return err

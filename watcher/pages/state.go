@@ -32,7 +32,7 @@ func (c *userCluster) State(ctx context.Context) (dashboard.State, error) {
 		Watcher: &v1alpha1.WatcherHealth{ReadyCount: v1alpha1.ReadyCount{Ready: 1, Wanted: 1}, NotifyOnly: c.NotifyOnly, Version: c.Version}}
 	for _, part := range []struct {
 		name string
-		need access
+		need kube.Access
 		read func(context.Context) error
 	}{
 		{"certificates", listReports, r.addReports},

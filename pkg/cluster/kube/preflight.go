@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -99,19 +98,11 @@ func CheckPermissions(ctx context.Context, client kubernetes.Interface, use Use,
 	for _, p := range permissionsOf(use, namespace) {
 		for _, verb := range p.verbs {
 			if !p.optional {
-				wanted = append(wanted, Access{Text: p.describeVerb(verb), ResourceAttributes: authorizationv1.ResourceAttributes{
-					Namespace: p.namespace, Verb: verb, Group: p.group, Resource: p.resource, Subresource: p.subresource, Name: p.name,
-				}})
+				wanted = append(wanted, Access{Verb: verb, Group: p.group, Resource: p.resource, Subresource: p.subresource, Namespace: p.namespace, Name: p.name, Why: p.why})
 			}
 		}
 	}
 	return CheckAccess(ctx, client, use, wanted)
-}
-
-// Access is one verb on a kind of resource.
-type Access struct {
-	authorizationv1.ResourceAttributes
-	Text string // as it is printed where it is missing
 }
 
 // CheckAccess checks permissions, all at the same time. A [*MissingPermissionsError] names all that
@@ -121,7 +112,7 @@ func CheckAccess(ctx context.Context, client kubernetes.Interface, use Use, want
 	var all errgroup.Group
 	for i, a := range wanted {
 		all.Go(func() (err error) {
-			allowed[i], err = IsAllowed(ctx, client, a.ResourceAttributes)
+			allowed[i], err = IsAllowed(ctx, client, a)
 			return err
 		})
 	}
@@ -131,7 +122,7 @@ func CheckAccess(ctx context.Context, client kubernetes.Interface, use Use, want
 	missing := &MissingPermissionsError{Use: use}
 	for i, a := range wanted {
 		if !allowed[i] {
-			missing.Missing = append(missing.Missing, a.Text)
+			missing.Missing = append(missing.Missing, a.String())
 		}
 	}
 	if len(missing.Missing) == 0 {
@@ -139,30 +130,4 @@ func CheckAccess(ctx context.Context, client kubernetes.Interface, use Use, want
 	}
 	missing.Missing = slices.Compact(missing.Missing)
 	return missing
-}
-
-// IsAllowed reports whether the user has a permission.
-func IsAllowed(ctx context.Context, client kubernetes.Interface, a authorizationv1.ResourceAttributes) (bool, error) {
-	review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &a},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return false, fmt.Errorf("check permissions: %w", err)
-	}
-	return review.Status.Allowed, nil
-}
-
-// describeVerb is a permission as printed.
-func (p permission) describeVerb(verb string) string {
-	what := p.resource
-	if p.subresource != "" {
-		what += "/" + p.subresource
-	}
-	if p.name != "" {
-		what += fmt.Sprintf(" %q", p.name)
-	}
-	if p.namespace != "" {
-		what += " in namespace " + p.namespace
-	}
-	return fmt.Sprintf("%s %s (%s)", verb, what, p.why)
 }

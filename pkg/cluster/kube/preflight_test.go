@@ -44,9 +44,9 @@ func TestCheckPermissions(t *testing.T) {
 		assert.Equal(t, []string{
 			"delete pods in namespace maintenance (run a pod on each node)",
 			"create pods/exec in namespace maintenance (deliver orders to a node pod)",
-			"delete certificatesigningrequests (have kubelet certificates signed)",
-			`approve signers "kubernetes.io/kube-apiserver-client-kubelet" (approve kubelet client certificates)`,
-			`approve signers "kubernetes.io/kubelet-serving" (approve kubelet serving certificates)`,
+			"delete certificatesigningrequests.certificates.k8s.io (have kubelet certificates signed)",
+			`approve signers.certificates.k8s.io "kubernetes.io/kube-apiserver-client-kubelet" (approve kubelet client certificates)`,
+			`approve signers.certificates.k8s.io "kubernetes.io/kubelet-serving" (approve kubelet serving certificates)`,
 		}, missing.Missing)
 	})
 	t.Run("check needs fewer permissions", func(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -62,7 +61,7 @@ func FindInSecrets(ctx context.Context, client kubernetes.Interface, fingerprint
 			break
 		}
 	}
-	switch allowed, err := IsAllowed(ctx, client, authorizationv1.ResourceAttributes{Verb: "list", Resource: "configmaps"}); {
+	switch allowed, err := IsAllowed(ctx, client, Access{Verb: "list", Resource: "configmaps"}); {
 	case err != nil:
 		return Copies{}, err
 	case !allowed:
@@ -141,8 +140,5 @@ func certificatesIn(value []byte) []*x509.Certificate {
 }
 
 func mayListSecrets(ctx context.Context, client kubernetes.Interface) error {
-	return CheckAccess(ctx, client, "--find-secrets", []Access{{
-		ResourceAttributes: authorizationv1.ResourceAttributes{Verb: "list", Resource: "secrets"},
-		Text:               "list secrets (find copies of certificates; not needed without --find-secrets)",
-	}})
+	return CheckAccess(ctx, client, "--find-secrets", []Access{{Verb: "list", Resource: "secrets", Why: "find copies of certificates; not needed without --find-secrets"}})
 }
