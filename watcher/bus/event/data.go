@@ -190,7 +190,9 @@ func (CAExpiring) EventType() Type { return TypeCAExpiring }
 
 // EventType is [TypeRotationRequested].
 func (RotationRequested) EventType() Type { return TypeRotationRequested }
-func (RotationAsked) EventType() Type     { return TypeRotationAsked }
+
+// EventType implements [Data].
+func (RotationAsked) EventType() Type { return TypeRotationAsked }
 
 // EventType is [TypeRotationStarted].
 func (RotationStarted) EventType() Type { return TypeRotationStarted }
