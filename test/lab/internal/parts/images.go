@@ -29,7 +29,7 @@ func (c Cache) images(p Parts) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key := keyOf("1", filepath.Base(p.Tree), filepath.Base(p.Kubernetes),
+	key := keyOf("2", filepath.Base(p.Tree), filepath.Base(p.Kubernetes),
 		filepath.Base(p.Etcd), filepath.Base(coredns), filepath.Base(tools))
 	return c.part("images", key, func(dir string) error {
 		version, err := c.KubernetesVersion()
@@ -47,14 +47,14 @@ func (c Cache) images(p Parts) (string, error) {
 			return []layer{layers.write(program, []treeFile{{path: "usr/local/bin/" + program, source: filepath.Join(source, "usr/bin", program)}})}
 		}
 		contents := map[string]image{
-			"kube-apiserver":          {layers: []layer{kubernetes}, entrypoint: []string{"kube-apiserver"}},
-			"kube-controller-manager": {layers: []layer{kubernetes}, entrypoint: []string{"kube-controller-manager"}},
-			"kube-scheduler":          {layers: []layer{kubernetes}, entrypoint: []string{"kube-scheduler"}},
-			"kube-proxy":              {layers: []layer{iptables, kubernetes}, entrypoint: []string{"kube-proxy"}},
-			"etcd":                    {layers: single("etcd", p.Etcd), entrypoint: []string{"etcd"}},
-			"coredns":                 {layers: single("coredns", coredns), entrypoint: []string{"coredns"}},
-			"pause":                   {layers: single("pause", tools), entrypoint: []string{"pause"}},
-			"testbox":                 {layers: single("testbox", tools), entrypoint: []string{"testbox"}},
+			"kube-apiserver":          {layers: []layer{kubernetes}, entrypoint: []string{"/usr/local/bin/kube-apiserver"}},
+			"kube-controller-manager": {layers: []layer{kubernetes}, entrypoint: []string{"/usr/local/bin/kube-controller-manager"}},
+			"kube-scheduler":          {layers: []layer{kubernetes}, entrypoint: []string{"/usr/local/bin/kube-scheduler"}},
+			"kube-proxy":              {layers: []layer{iptables, kubernetes}, entrypoint: []string{"/usr/local/bin/kube-proxy"}},
+			"etcd":                    {layers: single("etcd", p.Etcd), entrypoint: []string{"/usr/local/bin/etcd"}},
+			"coredns":                 {layers: single("coredns", coredns), entrypoint: []string{"/usr/local/bin/coredns"}},
+			"pause":                   {layers: single("pause", tools), entrypoint: []string{"/usr/local/bin/pause"}},
+			"testbox":                 {layers: single("testbox", tools), entrypoint: []string{"/usr/local/bin/testbox"}},
 		}
 		if layers.err != nil {
 			return layers.err
@@ -71,9 +71,6 @@ func (c Cache) images(p Parts) (string, error) {
 				return fmt.Errorf("kubeadm needs image %q, which this program does not know how to make", name)
 			}
 			img.name = name
-			for i, program := range img.entrypoint {
-				img.entrypoint[i] = "/usr/local/bin/" + program
-			}
 			images = append(images, img)
 		}
 		if err := writeArchive(filepath.Join(dir, "images.tar"), images); err != nil {
