@@ -188,7 +188,7 @@ VERSIONS  := 1.34 1.35 1.36 1.37
 ON_MATRIX := TestCheckSees|TestComponent|TestNewClient|TestRotateAll|TestRotateOneService
 .PHONY: matrix
 matrix: build image $(LAB) ## Rotations on each version of Kubernetes that is supported, before a release; ten minutes more for each when it is built first
-	@failed=; for version in $(VERSIONS); do RUN='$(or $(RUN),$(ON_MATRIX))' test/tools/e2e "matrix-$${version/./-}" $(SMALL) --config test/e2e/cluster.yaml --kubernetes $$version \
+	@failed=; for version in $(VERSIONS); do RUN='$(or $(RUN),$(ON_MATRIX))' test/tools/e2e "matrix-$${version/./-}" $(SMALL) --kubernetes $$version \
 		|| failed="$$failed $$version"; done; [ -z "$$failed" ] || { echo "failed on: $$failed"; exit 1; }
 
 # What upgrades start from.

@@ -46,7 +46,7 @@ func TestRecoverDoesNotTrustAWrongClock(t *testing.T) {
 	for _, more := range [][]string{nil, {"--plan"}} {
 		code, _, stderr := newFake(controlPlane("cp1")).run(t, append(append([]string{"recover", "--yes"}, s.flags("cp1")[2:]...), more...)...)
 		assert.Equal(t, 1, code, stderr)
-		assert.Contains(t, stderr, "it is not known whether certificates have expired, and nothing was changed: clocks differ by 17520h0m0s: this machine is 17520h0m0s ahead")
+		assert.Regexp(t, `it is not known whether certificates have expired, and nothing was changed: clocks differ by 175\d\dh\S+: this machine is 175\d\dh\S+ ahead`, stderr)
 		assert.NotContains(t, stderr, "No certificate of these hosts has expired")
 	}
 	code, _, stderr := newFake(controlPlane("cp1")).run(t, append([]string{"recover", "--yes", "--force"}, s.flags("cp1")[2:]...)...)
