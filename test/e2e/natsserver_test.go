@@ -51,7 +51,7 @@ func newNATS(t *testing.T, servers int) *natsServer {
 	}
 	s.file(t, "tls.crt", client.CertPEM())
 	s.file(t, "tls.key", client.KeyPEM(t))
-	for _, role := range []string{"reporter", "rotator", "incident-responder", "viewer"} {
+	for _, role := range []string{"reporter", "rotator", "incident-responder", "viewer", "fleet"} {
 		user, err := nkeys.CreateUser()
 		require.NoError(t, err)
 		seed, err := user.Seed()
@@ -109,6 +109,7 @@ func (s *natsServer) configuration(t *testing.T, edits map[string]string) string
 		"# ca_file", "ca_file", "# verify", "verify", "/etc/nats/ca.crt", filepath.Join(s.dir, "ca.crt"),
 	).Replace(string(block[1]))
 	require.NotContains(t, config, "prod\"")
+	config = strings.ReplaceAll(config, "rotate-certs-asked.v1.*."+s.cluster, "rotate-certs-asked.v1.*."+staging) // a user of another cluster
 	for name, value := range edits {
 		line := regexp.MustCompile(`(?m)^` + name + `: ".*"$`)
 		require.Regexp(t, line, config)

@@ -28,7 +28,7 @@ func TestWatcher(t *testing.T) {
 	}
 	server := newNATS(t, servers)
 	server.secret(t)
-	the.installWatcher(t, "--nats-url", server.urls(), "--nats-secret", "rotate-certs-nats", "--nats-replicas", strconv.Itoa(replicas))
+	the.installWatcher(t, "--nats-url", server.urls(), "--nats-secret", "rotate-certs-nats", "--nats-replicas", strconv.Itoa(replicas), "--share-summary")
 	within(t, time.Minute, "two watchers, and a budget for them", func() bool {
 		o := the.kubectl(t, "-n", "rotate-certs", "get", "deployment/rotate-certs-watcher", "poddisruptionbudget/rotate-certs-watcher",
 			"-o", "jsonpath={.items[*].status.readyReplicas} {.items[*].status.currentHealthy}")
@@ -37,6 +37,7 @@ func TestWatcher(t *testing.T) {
 	t.Run("renews what expires soon", renewsWhatExpiresSoon)
 	t.Run("refuses requests of other users", server.otherUsersCannotStartARotation)
 	t.Run("replaces keys that an incident responder reports", server.compromisedEventStartsARotation)
+	t.Run("carries out what another cluster asks for", server.anotherClusterAsks)
 	t.Run("continues with another leader", anotherWatcherTakesOver)
 	t.Run("survives NATS being killed", server.killedLosesNothing)
 	if kills > 0 {
