@@ -63,6 +63,7 @@ func (s *natsServer) anotherClusterAsks(t *testing.T) {
 			return false
 		}
 		last = string(value.Value())
+		summary = v1alpha1.ClusterSummary{} // what is absent now is not in it
 		return json.Unmarshal(value.Value(), &summary) == nil && summary.State == v1alpha1.ClusterOK && summary.Rotation == nil
 	})
 	assert.Equal(t, s.cluster, summary.Cluster)
