@@ -2,20 +2,12 @@ package layout
 
 import (
 	"net"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
-
-// bundle is a process that runs many components at once.
-type bundle struct {
-	name string // of its program, see bundled
-	pid  int
-}
 
 // k3s is a unit that runs K3s. Its components are goroutines of one process: their flags, which
 // no command line shows, are those that K3s gives to them (pkg/daemons/control/server.go,
@@ -28,55 +20,22 @@ type k3s struct {
 	own     arguments // the settings of K3s itself
 }
 
-// addBundles returns the components of K3s, and records other bundles, whose components are
-// not inspected.
-func (d *discovery) addBundles(bundles []bundle) []*program {
-	var out []*program
-	var others []string
-	for _, b := range bundles {
-		switch k := d.k3sOf(b); {
-		case k != nil && out == nil:
-			out = k.programs()
-		case k == nil:
-			others = append(others, b.name)
-		}
-	}
-	if len(out) > 0 { // others of the same program are its clients: k3s kubectl
-		others = slices.DeleteFunc(others, func(name string) bool { return name == "k3s" })
-	}
-	slices.Sort(others)
-	for _, name := range slices.Compact(others) {
-		d.notInspectedByDesign("", "", bundled[name])
-	}
-	return out
-}
-
 // k3sOf describes the unit of a process of K3s; nil if its unit does not start K3s, or starts it
 // without root, in name spaces of its own.
 func (d *discovery) k3sOf(b bundle) *k3s {
-	proc, err := d.root.LocalPath("/proc")
-	if err != nil || b.name != "k3s" {
+	if b.name != "k3s" {
 		return nil
 	}
-	place := placeProcess(cgroupsOf(proc, b.pid), cgroupsOf(proc, 1))
-	if place.unit == "" || place.container {
-		return nil
-	}
-	loaded, ok := d.loadedUnit(place.unit)
-	if !ok {
+	process, loaded := d.componentOfBundle(b)
+	if loaded == nil {
 		return nil
 	}
 	found, ok := d.rancherProgram(loaded, distributionNamed("K3s"))
 	if rootless, _ := found.settings.booleanFlag("rootless"); !ok || rootless {
 		return nil
 	}
-	k := &k3s{d: d, dir: found.dir, role: found.role, own: found.settings}
-	stat := readInto(filepath.Join(proc, strconv.Itoa(b.pid), "stat"), make([]byte, cmdlineHead))
-	k.process = inventory.Component{
-		Runtime: inventory.Supervised, Unit: place.unit, PID: b.pid, StartedAt: startTime(stat, bootTime(proc)), GraceSeconds: loaded.grace,
-		Note: "runs in the process of K3s, which " + place.unit + " starts; its flags are those that K3s gives to it",
-	}
-	return k
+	process.Note = "runs in the process of K3s, which " + process.Unit + " starts; its flags are those that K3s gives to it"
+	return &k3s{d: d, process: process, dir: found.dir, role: found.role, own: found.settings}
 }
 
 // programs are the components of this node. A server without an agent, and an agent without a

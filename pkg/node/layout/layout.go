@@ -81,6 +81,9 @@ type discovery struct {
 	enabled  func() map[string]bool
 	// members are the processes of the units in which components run.
 	members map[string][]member
+	// admins are the kubeconfigs of administrators that their distribution keeps under other names
+	// than the usual ones.
+	admins []string
 	// pods are the static pods of this node.
 	pods []manifestFile
 	// dockerDirectories are those in which Docker keeps the containers of components.

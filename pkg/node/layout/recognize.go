@@ -21,7 +21,7 @@ var hyperkubeNames = map[string]certs.Service{
 // bundled maps programs that run all components in one process to the advice for their users.
 var bundled = map[string]string{
 	"k3s":      `K3s runs every component in one process, and no systemd unit that starts it as root was found; use "k3s certificate rotate"`,
-	"kubelite": `MicroK8s runs every component in one process; use "microk8s refresh-certs"`,
+	"kubelite": `MicroK8s runs every component in one process, and no systemd unit of its snap that starts it was found; use "microk8s refresh-certs"`,
 }
 
 // recognized is the component of a command line.

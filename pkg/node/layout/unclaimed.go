@@ -68,15 +68,16 @@ func (d *discovery) addAdmin(file string, home, below bool) {
 	}
 	_, component := d.configs[d.storeKey(inventory.Store{Cert: file})]
 	store := inventory.Store{Kind: inventory.Kubeconfig, Cert: file}
+	admin := home && (adminName(path.Base(file)) || slices.Contains(d.admins, file))
 	switch {
-	case err != nil && home && adminName(path.Base(file)):
+	case err != nil && admin:
 		d.notInspected(certs.Admin, file, err.Error())
 	case err != nil && !component:
 		d.unclaimedUser(Unclaimed{Path: file, Kind: inventory.UnusedFile, Reason: err.Error()})
 	case err != nil:
 	case component:
 		d.addSecondUsers(file, k)
-	case len(d.out.OtherUsers(d.root, store)) > 0, home && adminName(path.Base(file)):
+	case len(d.out.OtherUsers(d.root, store)) > 0, admin:
 		unowned := &program{service: certs.Admin}
 		for i := range k.Users {
 			u := &k.Users[i]
