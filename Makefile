@@ -153,12 +153,12 @@ e2e: $(READY) ## End-to-end tests on a real cluster; RUN=TestName for some, KEEP
 # Without RUN a test is where it shows something: on the large cluster, with three control
 # planes, what needs several; on a small one, where it takes less, what one node shows. What
 # may depend on a cluster's form is on the odd one. Some are on two of them: those that roll
-# back or renew everything, and those that take a second.
+# back, and those that take a second.
 ON_ODD := TestAgents|TestBadInput|TestCheckChanges|TestCheckWithin|TestDocumentedPermissions|TestKubeProxy|TestNoPrivateKey|TestNotifyOnly|TestPolicy|TestRescue|TestRotateOneService|TestValidity
 ON_SHAPES := TestADeleted|TestASigner|TestDashboard|TestDryRuns|TestHistory|TestSecondRotation|TestShape
 ON_SMALL := $(ON_ODD)|$(ON_SHAPES)
 ODD_LAB := test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. --config test/e2e/odd.yaml
-ODD := RUN='$(or $(RUN),$(ON_ODD)|TestCheckSees|TestComponent|TestNewClient|TestRotateAll)' $(ODD_LAB)
+ODD := RUN='$(or $(RUN),$(ON_ODD)|TestCheckSees|TestComponent|TestNewClient)' $(ODD_LAB)
 .PHONY: e2e-odd
 e2e-odd: $(READY) ## Those about certificates, on a cluster of other directories, keys and names
 	@$(ODD)

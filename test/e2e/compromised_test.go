@@ -33,7 +33,15 @@ func whatIsCompromisedIsReplaced(t *testing.T) {
 	var running sync.WaitGroup
 	running.Go(func() { asking.ask(ctx, config.Host+"/version") })
 
-	o := the.kubectl(t, "rotate-certs", "mark-compromised", "--service", "kube-apiserver", "--reason", "a backup was stolen", "-o", "name")
+	stolen := the.controlPlanes()
+	if len(stolen) > 2 {
+		stolen = stolen[:2] // a restart of each takes its time
+	}
+	var names []string
+	for _, n := range stolen {
+		names = append(names, n.Name)
+	}
+	o := the.kubectl(t, "rotate-certs", "mark-compromised", "--service", "kube-apiserver", "--node", strings.Join(names, ","), "--reason", "a backup was stolen", "-o", "name")
 	require.Zero(t, o.exit, "%s", o)
 	object := strings.TrimSpace(o.stdout)
 	done := the.kubectl(t, "wait", "--for=condition=Replaced", object, "--timeout=4m")
@@ -50,7 +58,7 @@ func whatIsCompromisedIsReplaced(t *testing.T) {
 		assert.LessOrEqual(t, len(asking.failures), 2*len(the.controlPlanes()), "the API answers throughout")
 	}
 	pki := the.pki(t)
-	for _, n := range the.controlPlanes() {
+	for _, n := range stolen {
 		after := the.snapshot(t, n.Name)
 		for _, name := range []string{"apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client"} {
 			assertRenewed(t, n.Name+" "+name, before[n.Name].identity(t, pki+"/"+name+".crt", pki+"/"+name+".key"), after.identity(t, pki+"/"+name+".crt", pki+"/"+name+".key"))

@@ -113,6 +113,7 @@ func (l *lab) rotateAndCompare(t *testing.T, rotated []string, args ...string) r
 	t.Helper()
 	before := l.snapshots(t)
 	ran := l.runningAll(t, rotated, before)
+	began := time.Now()
 	report := l.rotate(t, args...)
 	require.Equal(t, "Succeeded", report.Result)
 	after, runs := l.snapshots(t), l.running(t)
@@ -141,20 +142,21 @@ func (l *lab) rotateAndCompare(t *testing.T, rotated []string, args ...string) r
 		wantRestarted = append(wantRestarted, c.Node+"/"+c.Service)
 	}
 	restarted := slices.DeleteFunc(ran.restarted(runs), func(what string) bool {
-		return !slices.Contains(wantRestarted, what) && l.lostLease(t, what)
+		return !slices.Contains(wantRestarted, what) && l.lostLease(t, what, began)
 	})
 	assert.ElementsMatch(t, wantRestarted, restarted, "exactly these components were restarted, or are listed as collateral")
 	l.assertClusterIsWhole(t)
 	return report
 }
 
-// lostLease reports whether a component, as NODE/SERVICE, ended because it could not renew its lease
-// in time, by its own log. A report cannot list one that ended a moment before: its kubelet starts it
-// again after a pause, and only then counts it as restarted.
-func (l *lab) lostLease(t *testing.T, what string) bool {
+// lostLease reports whether a component, as NODE/SERVICE, has ended since then because it could not
+// renew its lease in time, by its own log. A report cannot list one that ended a moment before: its
+// kubelet starts it again after a pause, and only then counts it as restarted.
+func (l *lab) lostLease(t *testing.T, what string, since time.Time) bool {
 	t.Helper()
 	node, service, _ := strings.Cut(what, "/")
-	_, err := l.try(t.Context(), node, fmt.Sprintf("grep -qi 'failed to renew lease' /var/log/pods/kube-system_%[1]s-*/%[1]s/*.log", service))
+	_, err := l.try(t.Context(), node, fmt.Sprintf("cat /var/log/pods/kube-system_%[1]s-*/%[1]s/*.log | awk '$1 >= \"%[2]s\"' | grep -qi 'failed to renew lease'",
+		service, since.UTC().Format("2006-01-02T15:04:05")))
 	return err == nil
 }
 
