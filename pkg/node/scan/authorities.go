@@ -108,6 +108,17 @@ func (k *authorities) findIssuers(entries []entry, now time.Time) {
 // issuerOf returns the known CA that signed a certificate, or nil.
 func (k *authorities) issuerOf(e *entry) *authority { return k.issuers[e] }
 
+// bundleWith returns the certificate in a component's trust bundle by which peers verify a
+// self-made certificate: itself, or the CA that was made for it. Nil: there is none.
+func (k *authorities) bundleWith(e *entry) *authority {
+	for _, a := range k.all {
+		if a.isNamed() && (a.cert.Equal(e.leafCert()) || certs.IsIssuedBy(e.leafCert(), a.cert)) {
+			return a
+		}
+	}
+	return nil
+}
+
 // namesakeOf returns a CA with the name of a certificate's issuer, or nil. It considers only
 // CAs that components name: others may belong to another cluster, or be outdated.
 func (k *authorities) namesakeOf(e *entry) *authority {

@@ -77,6 +77,22 @@ func TestKubeletServingIssuers(t *testing.T) {
 }
 
 // TestWorkerAsksTheCSRAPI: a worker has its CA's certificate but not the key.
+// TestSelfMadeCertificateThatAComponentTrustsIsKept: the API server verifies the kubelet by the
+// certificate that the kubelet made, and would refuse one of another CA.
+func TestSelfMadeCertificateThatAComponentTrustsIsKept(t *testing.T) {
+	for name, bundle := range map[string]string{"the file itself": certstest.KubeletDir + "/kubelet.crt", "a copy of it": certstest.PKIDir + "/kubelet-ca.crt"} {
+		t.Run(name, func(t *testing.T) {
+			n := kubeadmNode(t)
+			n.putFile(t, certstest.PKIDir+"/kubelet-ca.crt", n.Pairs["kubelet-server"].CertPEM())
+			n.withArgs(certs.KubeAPIServer, 401, "b", map[string][]string{"kubelet-certificate-authority": {bundle}}, certstest.KubeletDir)
+			c := certificateNamed(t, n.scanAt(t, certstest.Now), "kubelet-server")
+			if c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, "kube-apiserver trusts the present one, from \""+bundle) {
+				t.Errorf("issuer %+v, reason %q", c.Issuer, c.Reason)
+			}
+		})
+	}
+}
+
 func TestWorkerAsksTheCSRAPI(t *testing.T) {
 	n := kubeadmNode(t)
 	for _, f := range []string{"/ca.key", "/etcd/ca.key", "/front-proxy-ca.key"} {

@@ -44,6 +44,24 @@ func TestExternalEtcdBlocksNoAPIServer(t *testing.T) {
 	assert.Contains(t, left[0].Reason, `the key of its CA "etcd-ca"`)
 }
 
+// TestCertificateFileWithTwoKeyFilesIsLeftOut: the API server has a copy of the key of etcd's
+// pair, and names etcd's certificate file. A renewal of one would break the other.
+func TestCertificateFileWithTwoKeyFilesIsLeftOut(t *testing.T) {
+	const pki = certstest.PKIDir
+	n := kubeadmNode(t)
+	n.putFile(t, pki+"/copy.key", n.Pairs["etcd-server"].KeyPEM(t))
+	require.NoError(t, os.Symlink("etcd/server.crt", n.Tree.Local(pki+"/etcd-client.crt")))
+	n.apiServer(map[string][]string{"etcd-certfile": {pki + "/etcd-client.crt"}, "etcd-keyfile": {pki + "/copy.key"}})
+	for service, want := range map[certs.Service]string{certs.Etcd: "etcd-server", certs.KubeAPIServer: "apiserver-etcd-client"} {
+		renewed, left := planNames(t, n.scanAt(t, certstest.Now), plan.RestartIfNeeded, service)
+		require.Len(t, left, 1)
+		assert.Equal(t, want, left[0].Name)
+		assert.Contains(t, left[0].Reason, "give each a certificate file of its own")
+		assert.NotContains(t, renewed, want)
+		assert.NotEmpty(t, renewed)
+	}
+}
+
 // TestAnotherNodeIsFoundByItsCA: the second node has the same CAs, without the key of etcd's.
 func TestAnotherNodeIsFoundByItsCA(t *testing.T) {
 	n := kubeadmNode(t)

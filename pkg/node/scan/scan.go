@@ -93,6 +93,7 @@ func TakeInventory(ctx context.Context, root hostfs.Root, opts Options) inventor
 	for i := range entries {
 		entries[i].findIssuer(known)
 	}
+	leaveSharedFiles(root, entries)
 	addOtherUsers(root, &found, entries)
 	node.Certificates = node.Certificates[:0]
 	for i := range entries {

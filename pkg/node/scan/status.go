@@ -100,7 +100,7 @@ func (e *entry) findIssuer(known *authorities) {
 	case e.Issuer.Kind == inventory.NoIssuer: // discovery found the unit that renews it
 	case e.Issuer.Kind == inventory.Throwaway && e.isSelfMade(), selfMade && (e.isSelfMade() || ca == nil):
 		// Also where a flag names the pair: its CA's key was never kept.
-		e.Issuer = inventory.Issuer{Kind: inventory.Throwaway}
+		e.replaceOwnCA(known)
 	case signer != "" && (e.Issuer.Kind == inventory.KubernetesCSR || local.Kind == ""):
 		e.Issuer = inventory.Issuer{Kind: inventory.KubernetesCSR, Signer: signer, CACert: local.CACert, CAKey: local.CAKey}
 		if ca != nil && local.Kind == "" {
@@ -118,6 +118,17 @@ func (e *entry) findIssuer(known *authorities) {
 			e.Issuer.CACert = ca.paths[0]
 			e.Issuer.Reason = why
 		}
+	}
+}
+
+// replaceOwnCA has the successor of a self-made certificate made with another CA, unless a
+// component trusts the present one: it would refuse the successor.
+func (e *entry) replaceOwnCA(known *authorities) {
+	e.Issuer = inventory.Issuer{Kind: inventory.Throwaway}
+	if bundle := known.bundleWith(e); bundle != nil {
+		e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+		e.Reason = joinReasons(e.Reason, fmt.Sprintf("cannot be renewed: its successor has another CA, and %s trusts the present one, from %q: "+
+			"have it signed by a CA that remains, and name that one there", caUser(bundle), bundle.files[0]))
 	}
 }
 
