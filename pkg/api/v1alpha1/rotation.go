@@ -102,8 +102,8 @@ type CertificateRef struct {
 	NotAfter          time.Time `json:"notAfter"`
 }
 
-// Collateral is an unplanned restart that this rotation caused: a controller that lost its
-// lease while its API server was unavailable.
+// Collateral is an unplanned restart that this rotation caused, or an end that its kubelet will
+// answer with one: a controller that lost its lease while its API server was unavailable.
 type Collateral struct {
 	Node    string        `json:"node"`
 	Service certs.Service `json:"service"`

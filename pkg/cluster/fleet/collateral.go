@@ -51,7 +51,7 @@ func (r *run) courtesyTimeout() time.Duration {
 	return 10 * time.Second
 }
 
-// listCollateral lists the containers that restarted on nodes that we worked on, and that
+// listCollateral lists the containers that restarted or ended on nodes that we worked on, and that
 // this program did not restart: typically controllers whose API server was unavailable for too long.
 func (r *run) listCollateral(ctx context.Context) []v1alpha1.Collateral {
 	if len(r.restarts) == 0 {
@@ -72,14 +72,31 @@ func (r *run) listCollateral(ctx context.Context) []v1alpha1.Collateral {
 				ours[rec.Service] = true
 			}
 		}
-		for _, name := range slices.Sorted(maps.Keys(after[s.Node])) {
-			before := r.restarts[s.Node][name]
-			now := after[s.Node][name]
-			if now.Count > before.Count && !ours[certs.Service(name)] {
-				reason := strings.TrimSpace("restarted while the rotation worked on the node, not by it. " + now.Reason)
-				out = append(out, v1alpha1.Collateral{Node: s.Node, Service: certs.Service(name), Reason: reason})
-			}
+		out = append(out, collateralOf(s.Node, r.restarts[s.Node], after[s.Node], ours)...)
+	}
+	return out
+}
+
+// collateralOf compares the runs of a node's containers before the rotation with those after it.
+// One that has ended and waits for its kubelet's back-off is no restart yet, but will be one.
+func collateralOf(node string, before, after map[string]Restart, ours map[certs.Service]bool) []v1alpha1.Collateral {
+	var out []v1alpha1.Collateral
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if ours[certs.Service(name)] {
+			continue
 		}
+		reason := ""
+		was := before[name]
+		now := after[name]
+		switch {
+		case now.Count > was.Count:
+			reason = "restarted while the rotation worked on the node, not by it. " + now.Reason
+		case !was.StartedAt.IsZero() && now.StartedAt.IsZero():
+			reason = "ended while the rotation worked on the node, not by it, and was not started again yet. " + now.Reason
+		default:
+			continue
+		}
+		out = append(out, v1alpha1.Collateral{Node: node, Service: certs.Service(name), Reason: strings.TrimSpace(reason)})
 	}
 	return out
 }

@@ -84,8 +84,8 @@ type Observer interface {
 type Restart struct {
 	ContainerID string
 	Count       int32
-	StartedAt   time.Time
-	Reason      string // why the one before it ended
+	StartedAt   time.Time // zero where it has ended, and its kubelet has not started it again yet
+	Reason      string    // why the last one ended
 }
 
 // Cluster is everything that a rotation needs of a cluster.

@@ -20,6 +20,7 @@ import (
 	ktesting "k8s.io/client-go/testing"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
@@ -141,7 +142,12 @@ func TestRestarts(t *testing.T) {
 			}}},
 		}
 	}
+	waiting := static("scheduler-cp1", "cp1", "kube-scheduler", "kube-scheduler", 3)
+	waiting.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+	ended := static("controllers-cp1", "cp1", "kube-controller-manager", "kube-controller-manager", 3)
+	ended.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Error", ExitCode: 1}}
 	c := newCluster(t,
+		waiting, ended,
 		static("etcd-cp1", "cp1", "etcd", "etcd", 2),
 		static("etcd-cp2", "cp2", "etcd", "etcd", 9),
 		static("odd-cp1", "cp1", "server", "kube-apiserver", 1),
@@ -150,7 +156,9 @@ func TestRestarts(t *testing.T) {
 	)
 	got, err := (&Observer{Client: c}).Restarts(t.Context(), "cp1")
 	require.NoError(t, err)
-	assert.Len(t, got, 3)
+	assert.Len(t, got, 5)
+	assert.Equal(t, fleet.Restart{ContainerID: "containerd://scheduler-cp1", Count: 3, Reason: "Error, exit code 137"}, got["kube-scheduler"])
+	assert.Equal(t, fleet.Restart{ContainerID: "containerd://controllers-cp1", Count: 3, Reason: "Error, exit code 1"}, got["kube-controller-manager"], "of the end that is the last")
 	assert.Equal(t, int32(2), got["etcd"].Count)
 	assert.Equal(t, "containerd://etcd-cp1", got["etcd"].ContainerID)
 	assert.Equal(t, noon, got["etcd"].StartedAt.UTC())

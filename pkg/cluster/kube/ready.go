@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -81,7 +82,7 @@ func (o *Observer) Restarts(ctx context.Context, node string) (map[string]fleet.
 			if r := c.State.Running; r != nil {
 				run.StartedAt = r.StartedAt.Time
 			}
-			if t := c.LastTerminationState.Terminated; t != nil {
+			if t := cmp.Or(c.State.Terminated, c.LastTerminationState.Terminated); t != nil {
 				run.Reason = fmt.Sprintf("%s, exit code %d", t.Reason, t.ExitCode)
 			}
 			out[string(service)] = run
