@@ -38,7 +38,7 @@ func successorDifferences(p plan.Plan) []string {
 		}
 		for _, t := range s.Targets {
 			if t.KeptKey != "" {
-				add(s.Node, fmt.Sprintf("the key of %s stays, since it also %s; only the certificate is new.", t.Name, t.KeptKey))
+				add(s.Node, fmt.Sprintf("the key of %s stays, since it %s; only the certificate is new.", t.Name, t.KeptKey))
 			}
 		}
 		for _, t := range s.Targets {
@@ -106,6 +106,10 @@ func unitRenewal(s plan.Step) string {
 	if s.UnitCommand == "" {
 		return fmt.Sprintf("a restart of %s is the renewal: its program makes these certificates, with new keys, when it starts. "+
 			"It restarts every component there, and cannot be undone.", s.RestartUnit)
+	}
+	if s.RestartsItself() {
+		return fmt.Sprintf("%q is the renewal: it signs these certificates again and restarts %s. "+
+			"That restarts every component there, and this program cannot undo it. The command keeps the certificates from before its last run in a backup of its own.", s.UnitCommand, s.RestartUnit)
 	}
 	keys := "with new keys"
 	if !s.ControlPlane && slices.ContainsFunc(s.Targets, func(t plan.Target) bool { return t.Service == certs.Kubelet }) {

@@ -18,7 +18,7 @@ func TestPlanNamesDifferencesOfSuccessors(t *testing.T) {
 			Targets: []plan.Target{
 				{Name: "etcd-server", NewNotAfter: noon.Add(365 * day), LifeSeconds: int64((3650 * day).Seconds()), LifeReason: `its CA "100%" ends then`, SharedKeyFile: "/pki/k.key"},
 				{Name: "apiserver", NewNotAfter: noon.Add(365 * day), LifeSeconds: int64((365 * day).Seconds()), SharedKeyFile: "/pki/k.key"},
-				{Name: "front-proxy-client", KeptKey: "signs or verifies ServiceAccount tokens (--service-account-key-file of kube-apiserver)"},
+				{Name: "front-proxy-client", KeptKey: "also signs or verifies ServiceAccount tokens (--service-account-key-file of kube-apiserver)"},
 			}}
 	}
 	p := plan.Plan{Waves: []plan.Wave{{Steps: []plan.Step{step("cp1")}}, {Steps: []plan.Step{step("cp2")}}}}

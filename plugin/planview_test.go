@@ -26,26 +26,28 @@ func TestPlanOutput(t *testing.T) {
 	three := []inventory.Node{controlPlane("cp1"), controlPlane("cp2"), controlPlane("cp3"), worker("w1"), worker("w2")}
 	k0s := []inventory.Node{byRestartOf("k0scontroller.service", controlPlane("cp1")), byRestartOf("k0scontroller.service", controlPlane("cp2"))}
 	rke2 := []inventory.Node{byCommandOf("rke2-server.service", controlPlane("cp1")), byCommandOf("rke2-server.service", controlPlane("cp2")), byCommandOf("rke2-server.service", controlPlane("cp3"))}
+	microk8s := []inventory.Node{byRestartCommandOf("snap.microk8s.daemon-kubelite.service", controlPlane("cp1")), byRestartCommandOf("snap.microk8s.daemon-kubelite.service", controlPlane("cp2"))}
 	elsewhere := []inventory.Node{withoutEtcdKey(controlPlane("cp1")), withEtcdKey(controlPlane("cp2")), withEtcdKey(controlPlane("cp3"))}
 	for file, tt := range map[string]struct {
 		nodes []inventory.Node
 		req   plan.Request
 		f     printers.Format
 	}{
-		"plan-unit.txt":           {k0s, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
-		"plan-unit.yaml":          {k0s[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.YAML},
-		"plan-command.txt":        {rke2, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
-		"plan-command.yaml":       {rke2[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.YAML},
-		"plan-etcd.txt":           {three, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
-		"plan-all.txt":            {three, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "1"}, printers.Table},
-		"plan-all-wide.txt":       {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Wide},
-		"plan-single.txt":         {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Table},
-		"plan-if-needed.txt":      {three, plan.Request{Services: certs.Services(), Restart: plan.RestartIfNeeded}, printers.Table},
-		"plan-never.txt":          {three, plan.Request{Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}, Restart: plan.RestartNever}, printers.Table},
-		"plan-kube-proxy.txt":     {three, plan.Request{Services: []certs.Service{certs.KubeProxy}, Restart: plan.RestartAlways}, printers.Table},
-		"plan.yaml":               {three[:1], plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeProxy}, Restart: plan.RestartAlways}, printers.YAML},
-		"plan-elsewhere.txt":      {elsewhere, plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeAPIServer}, Restart: plan.RestartAlways}, printers.Table},
-		"plan-elsewhere-wide.txt": {elsewhere, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Wide},
+		"plan-unit.txt":            {k0s, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-unit.yaml":           {k0s[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.YAML},
+		"plan-command.txt":         {rke2, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-command.yaml":        {rke2[:1], plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.YAML},
+		"plan-restart-command.txt": {microk8s, plan.Request{Services: []certs.Service{certs.KubeAPIServer}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-etcd.txt":            {three, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-all.txt":             {three, plan.Request{Services: certs.Services(), Restart: plan.RestartAlways, MaxUnavailable: "1"}, printers.Table},
+		"plan-all-wide.txt":        {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Wide},
+		"plan-single.txt":          {three[:1], plan.Request{Services: certs.Services(), Restart: plan.RestartAlways}, printers.Table},
+		"plan-if-needed.txt":       {three, plan.Request{Services: certs.Services(), Restart: plan.RestartIfNeeded}, printers.Table},
+		"plan-never.txt":           {three, plan.Request{Services: []certs.Service{certs.Kubelet}, Nodes: []string{"w1"}, Restart: plan.RestartNever}, printers.Table},
+		"plan-kube-proxy.txt":      {three, plan.Request{Services: []certs.Service{certs.KubeProxy}, Restart: plan.RestartAlways}, printers.Table},
+		"plan.yaml":                {three[:1], plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeProxy}, Restart: plan.RestartAlways}, printers.YAML},
+		"plan-elsewhere.txt":       {elsewhere, plan.Request{Services: []certs.Service{certs.Etcd, certs.KubeAPIServer}, Restart: plan.RestartAlways}, printers.Table},
+		"plan-elsewhere-wide.txt":  {elsewhere, plan.Request{Services: []certs.Service{certs.Etcd}, Restart: plan.RestartAlways}, printers.Wide},
 	} {
 		t.Run(file, func(t *testing.T) {
 			p := planOf(t, tt.nodes, tt.req)
@@ -110,6 +112,23 @@ func byCommandOf(unit string, n inventory.Node) inventory.Node {
 			Command: "/usr/local/bin/rke2 certificate rotate --data-dir=/var/lib/rancher/rke2"}
 		if c.Name == "apiserver-etcd-client" {
 			c.Issuer.Part = "etcd"
+		}
+	}
+	return n
+}
+
+// byRestartCommandOf makes one unit run a node's components, and a command sign two certificates of
+// the API server again and restart the unit.
+func byRestartCommandOf(unit string, n inventory.Node) inventory.Node {
+	n = byRestartOf(unit, n)
+	parts := map[string]string{"apiserver": "server.crt", "front-proxy-client": "front-proxy-client.crt"}
+	for i := range n.Certificates {
+		c := &n.Certificates[i]
+		c.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+		c.Reason = "only together with its CA"
+		if part := parts[c.Name]; part != "" {
+			c.Reason = ""
+			c.Issuer = inventory.Issuer{Kind: inventory.RestartCommand, Unit: unit, Part: part, Command: "/snap/bin/microk8s refresh-certs"}
 		}
 	}
 	return n

@@ -2,9 +2,6 @@ package inventory
 
 import (
 	"fmt"
-	"path"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -42,7 +39,10 @@ const (
 	OtherNode     IssuerKind = "OtherNode"     // the CA's key lies on another node, which signs; see plan.FindSigners
 	UnitStart     IssuerKind = "UnitStart"     // the program of a systemd unit makes a new one whenever it starts: k0s
 	UnitCommand   IssuerKind = "UnitCommand"   // a command of the distribution has it made again while its systemd unit is stopped: RKE2, K3s
-	NoIssuer      IssuerKind = "None"          // none; Certificate.Reason is the cause
+	// RestartCommand: a command of the distribution signs a new one for the old key, and restarts its
+	// systemd unit itself: MicroK8s.
+	RestartCommand IssuerKind = "RestartCommand"
+	NoIssuer       IssuerKind = "None" // none; Certificate.Reason is the cause
 )
 
 // Issuer is how a certificate's successor is issued.
@@ -62,27 +62,33 @@ type Issuer struct {
 	// Reason is, with NoIssuer and Authority, the remark in Certificate.Reason that this node
 	// cannot sign.
 	Reason string `json:"reason,omitempty"`
-	// Unit is the systemd unit of UnitStart and UnitCommand. With NoIssuer it is a unit whose
+	// Unit is the systemd unit of UnitStart, UnitCommand and RestartCommand. With NoIssuer it is a unit whose
 	// start would do harm, so that it must not be restarted for other certificates either.
 	Unit string `json:"unit,omitempty"`
-	// Command is, with UnitCommand, a program on the node with its arguments, separated by
+	// Command is, with UnitCommand and RestartCommand, a program on the node with its arguments, separated by
 	// blanks. Part is its name for the certificates that it renews together with this one.
 	Command string `json:"command,omitempty"`
 	Part    string `json:"part,omitempty"`
-	// Backups is the directory in which the command keeps the files that it removes, each time
-	// in a subdirectory of its own: see [Issuer.BackupPattern].
+	// Backups is the directory in which the command of UnitCommand keeps the files that it removes,
+	// each time in a subdirectory of its own: see [Issuer.BackupPattern].
 	Backups string `json:"backups,omitempty"`
 }
 
-// IsByUnit reports whether a systemd unit renews the certificate, whose program makes the
-// successor when it starts.
-func (i Issuer) IsByUnit() bool { return i.Kind == UnitStart || i.Kind == UnitCommand }
+// IsByUnit reports whether a distribution makes the successor, with a restart of its systemd
+// unit.
+func (i Issuer) IsByUnit() bool { return i.Kind == UnitStart || i.IsByCommand() }
+
+// IsByCommand reports whether a command of the distribution renews the certificate.
+func (i Issuer) IsByCommand() bool { return i.Kind == UnitCommand || i.Kind == RestartCommand }
 
 // Renewer names the action that renews a certificate by its unit: "a restart of
-// k0scontroller.service", or a command with its unit stopped.
+// k0scontroller.service", or a command.
 func (i Issuer) Renewer() string {
-	if i.Kind == UnitCommand {
+	switch i.Kind {
+	case UnitCommand:
 		return fmt.Sprintf("%q with %s stopped", CommandName(i.Command), i.Unit)
+	case RestartCommand:
+		return fmt.Sprintf("%q", CommandName(i.Command))
 	}
 	return "a restart of " + i.Unit
 }
@@ -95,36 +101,6 @@ func (i Issuer) RenewsWith(other Issuer) bool {
 // BackupPattern matches the directories in which the command of UnitCommand keeps the files
 // that it has removed.
 func (i Issuer) BackupPattern() string { return i.Backups + "/tls-*" }
-
-// UnitCommandOf returns the command that renews certificates whose issuer is UnitCommand, with
-// an argument for each of their parts; empty: it renews none of them. The flag is repeated,
-// since not every version of the programs splits its value at commas.
-func UnitCommandOf(certificates []Certificate) string {
-	command := ""
-	var parts []string
-	for _, c := range certificates {
-		if c.Issuer.Kind == UnitCommand {
-			command = c.Issuer.Command
-			parts = append(parts, c.Issuer.Part)
-		}
-	}
-	slices.Sort(parts)
-	for _, part := range slices.Compact(parts) {
-		command += " --service=" + part
-	}
-	return command
-}
-
-// CommandName is a command without its program's directory and without its flags, as people
-// know it: "rke2 certificate rotate".
-func CommandName(command string) string {
-	words := strings.Fields(command)
-	if len(words) == 0 {
-		return ""
-	}
-	words[0] = path.Base(words[0])
-	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return strings.HasPrefix(w, "-") }), " ")
-}
 
 // Authority names a CA: its certificate's facts and where it lies on this node.
 type Authority struct {

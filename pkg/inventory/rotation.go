@@ -29,7 +29,7 @@ type Renewal struct {
 	ID  string      `json:"id"` // Certificate.ID
 	Old certs.Facts `json:"old"`
 	New certs.Facts `json:"new"`
-	// KeptKey is the other use of the key, if the new certificate is for the old key; empty:
+	// KeptKey is why the key was kept, if the new certificate is for the old key; empty:
 	// its key is new.
 	KeptKey string `json:"keptKey,omitempty"`
 	// SignedBy is the node that signed the new certificate, if that was another one.

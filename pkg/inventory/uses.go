@@ -45,16 +45,19 @@ func (u KeyUse) String() string {
 	return fmt.Sprintf("%s (%s of %s)", what, u.Setting, u.Service)
 }
 
-// KeptKey returns the other use of a certificate's key, or of that of another certificate with
-// the same key file. Such a key is kept when the certificate is renewed; empty: the key is
-// replaced.
+// KeptKey returns why a certificate's key is kept when the certificate is renewed, as the rest of a
+// sentence about the key: the other use of the key, or of that of another certificate with the
+// same key file, or the command that keeps it. Empty: the key is replaced.
 func (n *Node) KeptKey(c Certificate) string {
+	if c.Issuer.Kind == RestartCommand {
+		return fmt.Sprintf("is kept by %q", CommandName(c.Issuer.Command))
+	}
 	if len(c.KeyUses) > 0 {
-		return c.KeyUses[0].String()
+		return "also " + c.KeyUses[0].String()
 	}
 	for _, other := range n.SharingKey(c) {
 		if len(other.KeyUses) > 0 {
-			return other.KeyUses[0].String()
+			return "also " + other.KeyUses[0].String()
 		}
 	}
 	return ""

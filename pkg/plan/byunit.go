@@ -29,8 +29,11 @@ func obstacleToUnit(n *inventory.Node, c inventory.Certificate) string {
 				by, usersOf(*other)[0], other.Name, other.Store.Cert, cmp.Or(other.Reason, string(other.Status)))
 		}
 	}
+	if c.Issuer.Kind == inventory.RestartCommand {
+		return "" // it makes no new key
+	}
 	if kept := n.KeptKey(c); kept != "" {
-		return fmt.Sprintf("its key also %s, and %s makes a new key", kept, by)
+		return fmt.Sprintf("its key %s, and %s makes a new key", kept, by)
 	}
 	for _, other := range n.SharingKey(c) {
 		if !c.Issuer.RenewsWith(other.Issuer) {
@@ -61,7 +64,10 @@ func reasonByUnit(n *inventory.Node, c inventory.Certificate, req Request) strin
 
 // WhereValidityIs is where an operator sets the validity of what a distribution signs.
 func WhereValidityIs(kind inventory.IssuerKind) string {
-	if kind == inventory.UnitCommand {
+	switch kind {
+	case inventory.RestartCommand:
+		return "MicroK8s always signs for 365 days"
+	case inventory.UnitCommand:
 		return "RKE2 and K3s have CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS in the environment of their units"
 	}
 	return "k0s has spec.api.ca.certificatesExpireAfter in its configuration"
@@ -113,13 +119,13 @@ func (b *builder) addUnit(c inventory.Certificate) {
 
 // renewedAlong is why the certificates of a service are renewed that was not requested.
 func renewedAlong(i inventory.Issuer) string {
-	if i.Kind == inventory.UnitCommand {
-		return fmt.Sprintf("%q renews certificates of both", inventory.CommandName(i.Command)+" --service="+i.Part)
+	if i.IsByCommand() {
+		return fmt.Sprintf("%q renews certificates of both", inventory.CommandName(i.Command)+" "+i.PartOption())
 	}
 	return i.Renewer() + " renews its certificates too"
 }
 
-// setUnitCommand fills in the command that renews the targets while their unit is stopped. Its
+// setUnitCommand fills in the command of the distribution that renews the targets. Its
 // backups must be writable if the keys in them are to be destroyed.
 func (b *builder) setUnitCommand() {
 	var targets []inventory.Certificate

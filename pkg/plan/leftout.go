@@ -186,7 +186,7 @@ func KeptKey(n *inventory.Node, c inventory.Certificate) string {
 	if kept == "" {
 		return ""
 	}
-	return fmt.Sprintf("its key also %s, so a renewal keeps it: replace the key by hand", kept)
+	return fmt.Sprintf("its key %s, so a renewal keeps it: replace the key by hand", kept)
 }
 
 // reasonToLeave is why a request does not renew a certificate; empty: it does.

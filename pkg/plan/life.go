@@ -60,11 +60,17 @@ func successorEnd(n *inventory.Node, c inventory.Certificate, req Request, grant
 	if c.Issuer.IsByUnit() {
 		asked = 0 // the unit's program decides it
 	}
+	if c.Issuer.Kind == inventory.RestartCommand {
+		asked = certs.DefaultLifetime
+	}
 	validity := SuccessorValidity(c, asked)
 	if asked > 0 {
 		reason = "as requested"
 		if req.ValidityFrom != "" {
 			reason = req.ValidityFrom
+		}
+		if c.Issuer.Kind == inventory.RestartCommand {
+			reason = WhereValidityIs(c.Issuer.Kind)
 		}
 	}
 	if c.Issuer.Kind == inventory.KubernetesCSR && validity > granted {

@@ -116,7 +116,7 @@ func (b *builder) keepsFromRollback(past *inventory.NodeRotation, c inventory.Ce
 	switch {
 	case c.Issuer.Kind == inventory.UnitStart:
 		return fmt.Sprintf("a restart of %s made it and overwrote the earlier one", c.Issuer.Unit)
-	case c.Issuer.Kind == inventory.UnitCommand:
+	case c.Issuer.IsByCommand():
 		return fmt.Sprintf("%s renewed it; that command keeps the earlier one in a backup of its own", c.Issuer.Renewer())
 	case c.FingerprintSHA256 != r.New.FingerprintSHA256:
 		return renewedSince(b.node, c, past.ID)

@@ -39,11 +39,18 @@ func (s *Step) addTarget(c inventory.Certificate) bool {
 // Renewer names the action that renews the targets of a step with a RestartUnit, see
 // [inventory.Issuer.Renewer].
 func (s *Step) Renewer() string {
-	i := inventory.Issuer{Kind: inventory.UnitStart, Unit: s.RestartUnit, Command: s.UnitCommand}
-	if s.UnitCommand != "" {
-		i.Kind = inventory.UnitCommand
+	return inventory.Issuer{Kind: s.renewedBy(), Unit: s.RestartUnit, Command: s.UnitCommand}.Renewer()
+}
+
+// RestartsItself reports whether the step's UnitCommand restarts its RestartUnit itself.
+func (s *Step) RestartsItself() bool { return s.renewedBy() == inventory.RestartCommand }
+
+// renewedBy is the kind of issuer of a step with a RestartUnit, which all targets have in common.
+func (s *Step) renewedBy() inventory.IssuerKind {
+	if len(s.Targets) == 0 {
+		return inventory.NoIssuer
 	}
-	return i.Renewer()
+	return inventory.IssuerKind(s.Targets[0].Issuer)
 }
 
 // setSockets asks for exactly the sockets that the restarts need.

@@ -100,8 +100,8 @@ type Step struct {
 	// RestartUnit is the systemd unit whose restart renews the targets: its program makes their
 	// successors when it starts. Restarts are then all components that it runs.
 	RestartUnit string `json:"restartUnit,omitempty"`
-	// UnitCommand is run while RestartUnit is stopped, so that its next start makes successors;
-	// empty: every start does.
+	// UnitCommand makes successors: it is run while RestartUnit is stopped, whose next start makes
+	// them, or it restarts that unit itself. Empty: every start does.
 	UnitCommand string `json:"unitCommand,omitempty"`
 	// RollbackOf is the rotation whose old certificates are put back; empty: the targets'
 	// successors are issued.
@@ -149,7 +149,7 @@ type Target struct {
 	// its successor will be valid clearly longer or shorter; empty: it will not.
 	LifeSeconds int64  `json:"lifeSeconds,omitempty"`
 	LifeReason  string `json:"lifeReason,omitempty"`
-	// KeptKey is the other use of the key, because of which the successor is for the old key.
+	// KeptKey is why the successor is for the old key, see inventory.Node.KeptKey.
 	KeptKey string `json:"keptKey,omitempty"`
 	// SharedKeyFile is where the key lies together with those of other targets, which all
 	// get one new key.

@@ -45,8 +45,9 @@ type PlanStep struct {
 	// RestartUnit is the systemd unit whose restart renews the certificates: its program creates
 	// new ones at its start. It runs all components in Restarts.
 	RestartUnit string `json:"restartUnit,omitempty"`
-	// UnitCommand is run while RestartUnit is stopped: a command of the distribution, after which
-	// the next start creates new certificates. Absent: every start does.
+	// UnitCommand is a command of the distribution that renews the certificates. It is run while
+	// RestartUnit is stopped, whose next start creates them, or it restarts that unit itself, see the
+	// issuer of the certificates. Absent: every start creates them.
 	UnitCommand string `json:"unitCommand,omitempty"`
 	// OtherRestarts are static pods, units and Docker containers that restart as well, since they
 	// use replaced files.
@@ -68,7 +69,7 @@ type PlannedCertificate struct {
 	Service certs.Service `json:"service"`
 	Name    string        `json:"name"`
 	Path    string        `json:"path"`
-	Issuer  string        `json:"issuer,omitempty"` // LocalCA, OtherNode, KubernetesCSR, Throwaway, UnitStart, UnitCommand or Backup
+	Issuer  string        `json:"issuer,omitempty"` // LocalCA, OtherNode, KubernetesCSR, Throwaway, UnitStart, UnitCommand, RestartCommand or Backup
 	// SignedBy are the nodes that have the key of its CA, if its own node does not have it: the
 	// first that can be reached signs.
 	SignedBy          []string  `json:"signedBy,omitempty"`
@@ -79,7 +80,7 @@ type PlannedCertificate struct {
 	// LifeReason is why it will be valid clearly longer or shorter than the old one; absent: it
 	// will not.
 	LifeReason string `json:"lifeReason,omitempty"`
-	// KeptKey is the other use of the key, for which it is kept.
+	// KeptKey is why the key is kept: the other use of the key, or the command that keeps it.
 	KeptKey string `json:"keptKey,omitempty"`
 	// SharedKeyFile is the file of a key that several certificates of this step share; they
 	// all get one new key.

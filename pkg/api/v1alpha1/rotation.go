@@ -86,8 +86,8 @@ type RotatedCertificate struct {
 	Path string          `json:"path"`
 	Old  CertificateRef  `json:"old"`
 	New  *CertificateRef `json:"new,omitempty"` // absent: not renewed
-	// KeptKey is the other use of the key, if the new certificate has the old key; absent: the
-	// key is new.
+	// KeptKey is why the new certificate has the old key: the other use of the key, or the command
+	// that keeps it. Absent: the key is new.
 	KeptKey string `json:"keptKey,omitempty"`
 	// SignedBy is the node that signed the new certificate, if that was another one.
 	SignedBy string `json:"signedBy,omitempty"`

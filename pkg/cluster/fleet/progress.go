@@ -111,6 +111,9 @@ func (r *run) summaryOf(w *worker) string {
 	parts := []string{"replaced"}
 	if w.step.RestartUnit != "" {
 		parts = []string{"renewed by " + w.step.RestartUnit}
+		if w.step.RestartsItself() {
+			parts = []string{"renewed by " + w.step.Renewer()}
+		}
 	}
 	if w.step.RollbackOf != "" {
 		parts = []string{"put back"}

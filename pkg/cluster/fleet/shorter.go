@@ -93,5 +93,5 @@ func keptKey(n inventory.Renewal) string {
 		return ""
 	}
 	name, _, _ := strings.Cut(n.ID, "@")
-	return fmt.Sprintf("The new certificate of %s is for its old key, which also %s", name, n.KeptKey)
+	return fmt.Sprintf("The new certificate of %s is for its old key, which %s", name, n.KeptKey)
 }

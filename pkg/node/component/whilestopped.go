@@ -14,11 +14,11 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// RenewalUnit is the transient unit that runs a distribution's command while the
-// distribution's own unit is stopped. Its log stays in the journal.
+// RenewalUnit is the transient unit that runs the commands of a distribution. Its log stays in the
+// journal.
 const RenewalUnit = "rotate-certs-renew.service"
 
-// commandLimit is how long such a command may take before systemd ends it.
+// commandLimit is how long one such command may take before systemd ends it.
 const commandLimit = 2 * time.Minute
 
 // ActiveDependents returns the active units that systemd stops together with a unit: those with
@@ -51,15 +51,23 @@ func (r *Runtime) ActiveDependents(ctx context.Context, unit string) ([]string, 
 	return active, nil
 }
 
-// RunWhileStopped stops a unit, runs a command and starts the unit again. It returns when the
-// unit's old process has exited.
+// Renewal holds the commands of a distribution, which are run one after the other.
+type Renewal struct {
+	Commands [][]string // programs with their arguments
+	// RestartsItself means that each command restarts the distribution's unit. Otherwise they are
+	// run while it is stopped.
+	RestartsItself bool
+}
+
+// RunRenewal stops a unit, runs commands and starts the unit again. It returns when the unit's
+// old process has exited. Commands that restart the unit themselves are only started.
 //
-// systemd does all three as one transaction, so that the unit is started again if the command
+// systemd does all three as one transaction, so that the unit is started again if a command
 // fails or does not end, and if this process is killed: the transient unit conflicts with the
-// other one, which is therefore stopped before the command runs, and it starts the other one
-// when it ends, whatever its result. The command runs as systemd's own child: on the host, and
+// other one, which is therefore stopped before the commands run, and it starts the other one
+// when it ends, whatever its result. The commands run as systemd's own children: on the host, and
 // not in this process's namespaces.
-func (r *Runtime) RunWhileStopped(ctx context.Context, c inventory.Component, command []string, old Instance) error {
+func (r *Runtime) RunRenewal(ctx context.Context, c inventory.Component, renewal Renewal, old Instance) error {
 	conn, err := r.dialSystemd(ctx)
 	if err != nil {
 		return err
@@ -69,8 +77,11 @@ func (r *Runtime) RunWhileStopped(ctx context.Context, c inventory.Component, co
 	if err := conn.ResetFailedUnitContext(ctx, RenewalUnit); err != nil && ctx.Err() != nil {
 		return fmt.Errorf("stop unit %q: %w", c.Unit, err)
 	}
-	if _, err := conn.StartTransientUnitContext(ctx, RenewalUnit, "replace", renewalProperties(c.Unit, command), nil); err != nil {
-		return fmt.Errorf("stop unit %q and run %q: %w", c.Unit, command[0], err)
+	if _, err := conn.StartTransientUnitContext(ctx, RenewalUnit, "replace", renewalProperties(c.Unit, renewal), nil); err != nil {
+		return fmt.Errorf("stop unit %q and run %q: %w", c.Unit, renewal.Commands[0][0], err)
+	}
+	if renewal.RestartsItself {
+		return nil
 	}
 	for {
 		if now, err := readUnit(ctx, conn, c.Unit); err == nil && (now.pid != old.pid || old.pid == 0) {
@@ -84,23 +95,27 @@ func (r *Runtime) RunWhileStopped(ctx context.Context, c inventory.Component, co
 
 // renewalProperties are those of the transient unit. A start of a unit stops the units that it
 // conflicts with, and waits for that stop if it is ordered after them.
-func renewalProperties(unit string, command []string) []systemd.Property {
+func renewalProperties(unit string, renewal Renewal) []systemd.Property {
 	// The unit's name is an argument of the script, since it may have backslashes.
 	start := systemd.PropExecStart([]string{"/bin/sh", "-c", `exec systemctl --no-block start -- "$1"`, "sh", unit}, false)
 	start.Name = "ExecStopPost"
-	return []systemd.Property{
+	out := []systemd.Property{
 		systemd.PropDescription("Renewal of the certificates of " + unit),
 		systemd.PropType("oneshot"),
-		systemd.PropConflicts(unit),
-		systemd.PropAfter(unit),
-		systemd.PropExecStart(command, false),
 		start,
 		{Name: "TimeoutStartUSec", Value: dbus.MakeVariant(uint64(commandLimit / time.Microsecond))},
 	}
+	for _, command := range renewal.Commands { // systemd appends each to those before
+		out = append(out, systemd.PropExecStart(command, false))
+	}
+	if !renewal.RestartsItself {
+		out = append(out, systemd.PropConflicts(unit), systemd.PropAfter(unit))
+	}
+	return out
 }
 
-// CommandResult waits until the command of the last RunWhileStopped has ended, and returns the
-// error that it ended with. It cannot fail where none was run.
+// CommandResult waits until the commands of the last RunRenewal have ended, and returns the
+// error that they ended with. It cannot fail where none was run.
 func (r *Runtime) CommandResult(ctx context.Context) error {
 	conn, err := r.dialSystemd(ctx)
 	if err != nil {
@@ -122,10 +137,10 @@ func (r *Runtime) CommandResult(ctx context.Context) error {
 	}
 }
 
-// WithdrawCommand makes sure that the command of the last RunWhileStopped does not run any more:
-// systemd would still run it after its requester has ceased to wait for the end of the unit. The
-// unit is started then. An error means that the command may run later. It cannot fail where none
-// was run, or it has ended.
+// WithdrawCommand makes sure that the commands of the last RunRenewal do not run any more:
+// systemd would still run them after their requester has ceased to wait for the end of the unit. The
+// unit is started then. An error means that they may run later. It cannot fail where none
+// was run, or they have ended.
 func (r *Runtime) WithdrawCommand(ctx context.Context, c inventory.Component) error {
 	conn, err := r.dialSystemd(ctx)
 	if err != nil {

@@ -42,7 +42,7 @@ func (r *renewal) begin(body []any) {
 	for _, p := range list {
 		value, _ := p[1].(dbus.Variant)
 		name, _ := p[0].(string)
-		r.properties[name] = fmt.Sprint(value.Value())
+		r.properties[name] += fmt.Sprint(value.Value()) // systemd appends the commands of a second ExecStart
 	}
 }
 
@@ -79,7 +79,7 @@ func TestCommandRunsWhileItsUnitIsStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.RunWhileStopped(t.Context(), rke2, []string{"/usr/local/bin/rke2", "certificate", "rotate"}, old); err != nil {
+	if err := r.RunRenewal(t.Context(), rke2, Renewal{Commands: [][]string{{"/usr/local/bin/rke2", "certificate", "rotate"}}}, old); err != nil {
 		t.Fatal(err)
 	}
 	m.mu.Lock()
@@ -92,6 +92,32 @@ func TestCommandRunsWhileItsUnitIsStopped(t *testing.T) {
 		"ExecStart":        "[[/usr/local/bin/rke2 [/usr/local/bin/rke2 certificate rotate] false]]",
 		"ExecStopPost":     "[[/bin/sh [/bin/sh -c exec systemctl --no-block start -- \"$1\" sh rke2-server.service] false]]",
 		"TimeoutStartUSec": "120000000",
+	} {
+		if got := m.renewal.properties[name]; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestCommandsThatRestartTheirUnitRunBesideIt: a conflict would end them when the unit starts
+// again. They are not waited for.
+func TestCommandsThatRestartTheirUnitRunBesideIt(t *testing.T) {
+	m := &manager{renewal: renewal{states: []map[string]dbus.Variant{stateOf("activating", 0)}}}
+	r := newManager(t, m, "/run/dbus/system_bus_socket")
+	old, err := r.CurrentInstance(t.Context(), rke2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := [][]string{{"/snap/bin/microk8s", "refresh-certs", "--cert=a"}, {"/snap/bin/microk8s", "refresh-certs", "--cert=b"}}
+	if err := r.RunRenewal(t.Context(), rke2, Renewal{Commands: commands, RestartsItself: true}, old); err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, want := range map[string]string{
+		"Conflicts": "", "After": "", "Type": "oneshot",
+		"ExecStart":    "[[/snap/bin/microk8s [/snap/bin/microk8s refresh-certs --cert=a] false]][[/snap/bin/microk8s [/snap/bin/microk8s refresh-certs --cert=b] false]]",
+		"ExecStopPost": "[[/bin/sh [/bin/sh -c exec systemctl --no-block start -- \"$1\" sh rke2-server.service] false]]",
 	} {
 		if got := m.renewal.properties[name]; got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

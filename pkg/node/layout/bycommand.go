@@ -41,14 +41,14 @@ func SignedByServer(cert string) bool { return strings.Contains(cert, "/"+server
 func (d *discovery) findCommander(supervised map[certs.Service]*program) renewer {
 	at := slices.IndexFunc(certs.Services(), func(s certs.Service) bool {
 		p := supervised[s]
-		return p != nil && p.distribution.byCommand
+		return p != nil && p.distribution.renewal == inventory.UnitCommand
 	})
 	if at < 0 {
 		return renewer{}
 	}
 	first := supervised[certs.Services()[at]]
 	dist := first.distribution
-	r := renewer{unit: first.component.Unit, dir: dist.dir, kind: inventory.UnitCommand}
+	r := renewer{unit: first.component.Unit, dir: dist.dir, kind: inventory.UnitCommand, parts: commandParts}
 	loaded, _ := d.loadedUnit(r.unit)
 	if loaded == nil {
 		r.harm = killsPods(nil, dist, r.unit)

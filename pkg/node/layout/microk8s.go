@@ -12,6 +12,11 @@ import (
 // microk8sData is the link to the data directory of the snap's revision that runs.
 const microk8sData = "/var/snap/microk8s/current"
 
+// refreshedParts maps the files that "microk8s refresh-certs" signs again, with the keys that they
+// have, to its names for them: scripts/wrappers/refresh_certs.py of microk8s. It renews all others
+// only with a new CA.
+var refreshedParts = map[string]string{"certs/server.crt": "server.crt", "certs/front-proxy-client.crt": "front-proxy-client.crt"}
+
 // microk8s is the unit that runs kubelite of MicroK8s. Its components are goroutines of one
 // process, which reads their flags from files: cmd/kubelite/app in MicroK8s' patches of Kubernetes.
 type microk8s struct {
@@ -67,7 +72,7 @@ func (m *microk8s) programs() []*program {
 		if strings.HasPrefix(args.lastValue("etcd-servers"), "unix://") {
 			args = append(args, "--etcd-servers=") // the socket of its datastore, dqlite, has no certificate
 		}
-		p := &program{service: s, args: args, component: m.process, distribution: distributionNamed("MicroK8s")}
+		p := &program{service: s, args: args, component: m.process, distribution: distributionNamed("MicroK8s"), dataDir: m.dir}
 		p.component.Service = s
 		p.component.Args = redactArgs(p.args)
 		out = append(out, p)
@@ -111,4 +116,18 @@ func (m *microk8s) readArguments(file string) (arguments, error) {
 		}
 	}
 	return out, nil
+}
+
+// findRefresher finds the command of MicroK8s that signs certificates again and restarts its unit.
+// The unit runs neither the container runtime nor pods.
+func (d *discovery) findRefresher(server *program) renewer {
+	r := renewer{unit: server.component.Unit, dir: server.dataDir, kind: inventory.RestartCommand, parts: refreshedParts}
+	for _, dir := range []string{"/snap/bin", "/var/lib/snapd/snap/bin"} {
+		if program := dir + "/microk8s"; d.fileExists(program) {
+			r.command = program + " refresh-certs"
+			return r
+		}
+	}
+	r.harm = "\"microk8s refresh-certs\" renews this certificate, and the program microk8s was found neither in /snap/bin nor in /var/lib/snapd/snap/bin"
+	return r
 }

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -87,6 +88,18 @@ func TestComponentsOfMicroK8sShareItsProcess(t *testing.T) {
 		"kube-controller-manager controller-manager.conf Kubeconfig "+dir+"credentials/controller.config #system:kube-controller-manager",
 		"admin client.config Kubeconfig "+dir+"credentials/client.config #admin",
 	)
+	parts := map[string]string{"apiserver": "server.crt", "front-proxy-client": "front-proxy-client.crt"}
+	for _, c := range l.Node.Certificates {
+		want := inventory.Issuer{Kind: inventory.NoIssuer}
+		reason := "only together with its CA"
+		if part := parts[c.Name]; part != "" {
+			want = inventory.Issuer{Kind: inventory.RestartCommand, Unit: microk8sUnit, Command: "/snap/bin/microk8s refresh-certs", Part: part}
+			reason = ""
+		}
+		if c.Issuer != want || (c.Reason == "") != (reason == "") || !strings.Contains(c.Reason, reason) {
+			t.Errorf("%s: %+v %q, want %+v %q", c.Name, c.Issuer, c.Reason, want, reason)
+		}
+	}
 	health := map[certs.Service]string{
 		certs.KubeAPIServer: "https://127.0.0.1:16443/readyz", certs.KubeControllerManager: "https://127.0.0.1:10257/healthz", certs.KubeScheduler: "https://127.0.0.1:10259/healthz",
 		certs.Kubelet: "http://127.0.0.1:10248/healthz", certs.KubeProxy: "http://127.0.0.1:10256/healthz",
@@ -114,9 +127,64 @@ func TestWorkerOfMicroK8sHasNoControlPlane(t *testing.T) {
 		t.Errorf("components %+v, certificates %+v", l.Node.Components, l.Node.Certificates)
 	}
 	for _, c := range l.Node.Certificates {
-		if c.Issuer.Kind != inventory.NoIssuer || c.Reason == "" {
+		if c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, "microk8s leave") {
 			t.Errorf("%s: %+v %q", c.Name, c.Issuer, c.Reason)
 		}
+	}
+}
+
+// TestSettingsOfMicroK8sAreFollowed: another place of the snap's programs, other files, and flags
+// that the operator has changed.
+func TestSettingsOfMicroK8sAreFollowed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(n *layouttest.Node)
+		cert   string
+		issuer inventory.IssuerKind
+		reason string
+	}{
+		"programs elsewhere": {func(n *layouttest.Node) {
+			n.LinkFile("/var/lib/snapd/snap/bin/microk8s", "/usr/bin/snap")
+			removeFile(t, n, "/snap/bin/microk8s")
+		}, "/var/snap/microk8s/current/certs/server.crt", inventory.RestartCommand, ""},
+		"no program": {func(n *layouttest.Node) { removeFile(t, n, "/snap/bin/microk8s") },
+			"/var/snap/microk8s/current/certs/server.crt", inventory.NoIssuer, "the program microk8s was found neither"},
+		"a certificate of the operator's": {func(n *layouttest.Node) {
+			n.WriteFile("/var/snap/microk8s/8511/args/kube-apiserver", "--tls-cert-file=/own.crt\n--tls-private-key-file /own.key\n--secure-port=16443\n--etcd-servers unix:///kine.sock\n")
+		}, "/own.crt", inventory.NoIssuer, "only together with its CA"},
+		"a revision that is not the current one": {func(n *layouttest.Node) {
+			removeFile(t, n, "/var/snap/microk8s/current")
+			n.LinkFile("/var/snap/microk8s/current", "8600")
+		}, "/var/snap/microk8s/8511/certs/server.crt", inventory.RestartCommand, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := layouttest.NewNode(t)
+			microk8sNode(n, true)
+			tt.change(n)
+			l := DiscoverNode(n.Root, Options{})
+			c := findCertificate(t, l, "apiserver")
+			if c.Store.Cert != tt.cert || c.Issuer.Kind != tt.issuer || !strings.Contains(c.Reason, tt.reason) || len(l.Node.ComponentOf(certs.KubeAPIServer).ClientURLs) > 0 {
+				t.Errorf("%s: %+v %q", c.Store.Cert, c.Issuer, c.Reason)
+			}
+		})
+	}
+}
+
+func removeFile(t *testing.T, n *layouttest.Node, path string) {
+	t.Helper()
+	if err := os.Remove(n.LocalPath(path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFlagsOfMicroK8sThatCannotBeRead are reported: nothing else shows the certificates.
+func TestFlagsOfMicroK8sThatCannotBeRead(t *testing.T) {
+	n := layouttest.NewNode(t)
+	microk8sNode(n, true)
+	removeFile(t, n, "/var/snap/microk8s/8511/args/kube-scheduler")
+	l := DiscoverNode(n.Root, Options{})
+	missed := l.Node.NotInspected
+	if len(missed) != 2 || missed[0].Service != certs.KubeScheduler || missed[0].Informational || !strings.Contains(missed[0].Reason, "read its flags") || l.Node.ComponentOf(certs.KubeScheduler) != nil {
+		t.Errorf("not inspected: %+v", missed)
 	}
 }
 

@@ -25,6 +25,8 @@ type program struct {
 	place    placement
 	// distribution is the product that runs a supervised component; nil: none known.
 	distribution *distribution
+	// dataDir is where MicroK8s has its data.
+	dataDir string
 	// secrets: it is an ordinary pod, whose certificates are not the node's files.
 	secrets bool
 	// containerID is the runtime's id of its container; "" outside of one.

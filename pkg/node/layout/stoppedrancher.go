@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 )
 
 // noteStopped records the units of RKE2 and K3s that do not run, or have not started a component
@@ -17,7 +18,7 @@ func (d *discovery) noteStopped(programs []*program, bundles []bundle) {
 	}
 	for i := range distributions {
 		dist := &distributions[i]
-		if !dist.byCommand {
+		if dist.renewal != inventory.UnitCommand {
 			continue
 		}
 		known := slices.ContainsFunc(bundles, func(b bundle) bool { return slices.Contains(dist.programs, b.name) })

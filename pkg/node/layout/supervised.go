@@ -57,16 +57,11 @@ type distribution struct {
 	name     string
 	programs []string // its process, and the first word of its unit's command
 	dir      string   // where it keeps its data by default
-	// renew is the advice for its users to renew certificates, where this program does not.
-	renew string
-	unit  string // the usual one
+	unit     string   // the usual one
 	// prefixes are how the names of its units begin.
 	prefixes []string
-	// atStart means that its program makes certificates again at every start, see madeAtStart.
-	atStart bool
-	// byCommand means that a command of its program renews certificates while its unit is
-	// stopped, see commandParts.
-	byCommand bool
+	// renewal is its way to renew certificates: see madeAtStart, commandParts and refreshedParts.
+	renewal inventory.IssuerKind
 	// staticPods means that it writes manifests of static pods, and replaces these pods after
 	// that command.
 	staticPods bool
@@ -74,22 +69,19 @@ type distribution struct {
 
 var distributions = []distribution{
 	{name: "k0s", programs: []string{"k0s"}, dir: "/var/lib/k0s", unit: "k0scontroller.service",
-		prefixes: []string{"k0scontroller", "k0sworker", "k0sserver"}, atStart: true},
+		prefixes: []string{"k0scontroller", "k0sworker", "k0sserver"}, renewal: inventory.UnitStart},
 	{name: "RKE2", programs: []string{"rke2"}, dir: "/var/lib/rancher/rke2", unit: "rke2-server.service",
-		prefixes: []string{"rke2-server", "rke2-agent"}, byCommand: true, staticPods: true},
-	{name: "K3s", programs: []string{"k3s"}, dir: "/var/lib/rancher/k3s", unit: "k3s.service", prefixes: []string{"k3s"}, byCommand: true},
-	{name: "MicroK8s", programs: []string{"kubelite"}, dir: "/var/snap/microk8s", renew: `run "microk8s refresh-certs" on each node`},
+		prefixes: []string{"rke2-server", "rke2-agent"}, renewal: inventory.UnitCommand, staticPods: true},
+	{name: "K3s", programs: []string{"k3s"}, dir: "/var/lib/rancher/k3s", unit: "k3s.service", prefixes: []string{"k3s"},
+		renewal: inventory.UnitCommand},
+	{name: "MicroK8s", programs: []string{"kubelite"}, dir: "/var/snap/microk8s", unit: "snap.microk8s.daemon-kubelite.service",
+		renewal: inventory.RestartCommand},
 }
 
 // distributionNamed returns a distribution by its name.
 func distributionNamed(name string) *distribution {
 	i := slices.IndexFunc(distributions, func(d distribution) bool { return d.name == name })
 	return &distributions[i]
-}
-
-// leftReason is the reason why a certificate is left to the distribution.
-func (d *distribution) leftReason() string {
-	return fmt.Sprintf("%s manages this certificate: %s", d.name, d.renew)
 }
 
 // distributionOf finds the distribution whose program a command line starts.
@@ -121,9 +113,6 @@ func (d *discovery) judgeUnit(p process, out *program) {
 	}
 	if u, ok := d.loadedUnit(p.place.unit); ok {
 		out.component.GraceSeconds = u.grace
-	}
-	if head.renew != "" {
-		out.component.Note = joinNotes(out.component.Note, strings.Replace(head.leftReason(), "this certificate", "its certificates", 1))
 	}
 }
 
@@ -248,7 +237,7 @@ func leftTo(c *inventory.Certificate, supervised map[certs.Service]*program) str
 	}
 	for _, s := range users {
 		if p := supervised[s]; p != nil {
-			return p.distribution.reasonFor(c, p.component.Unit)
+			return p.distribution.reasonFor(c, p.component.Unit, supervised)
 		}
 	}
 	for i := range distributions {
@@ -259,7 +248,7 @@ func leftTo(c *inventory.Certificate, supervised map[certs.Service]*program) str
 					unit = p.component.Unit
 				}
 			}
-			return dist.reasonFor(c, unit)
+			return dist.reasonFor(c, unit, supervised)
 		}
 	}
 	return ""

@@ -40,7 +40,7 @@ func (s *session) chooseKeys(node *inventory.Node, found []inventory.Certificate
 	for _, c := range found {
 		if kept := node.KeptKey(c); kept != "" {
 			if compromised {
-				return nil, &refusal{fmt.Sprintf("%s %q: its key cannot be replaced: it also %s", c.Name, c.Store.Cert, kept),
+				return nil, &refusal{fmt.Sprintf("%s %q: its key cannot be replaced: it %s", c.Name, c.Store.Cert, kept),
 					"replace that key first, then this certificate"}
 			}
 			out[c.ID()] = chosenKey{kept: kept}

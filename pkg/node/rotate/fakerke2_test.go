@@ -136,8 +136,12 @@ func (r *fakeRKE2) scanNode(ctx context.Context) (inventory.Node, error) {
 	return node, err
 }
 
-// RunWhileStopped implements UnitCommander.
-func (r *fakeRKE2) RunWhileStopped(ctx context.Context, c inventory.Component, command []string, old component.Instance) error {
+// RunRenewal implements UnitCommander.
+func (r *fakeRKE2) RunRenewal(ctx context.Context, c inventory.Component, renewal component.Renewal, old component.Instance) error {
+	if renewal.RestartsItself || len(renewal.Commands) != 1 {
+		return fmt.Errorf("%+v is no command of RKE2", renewal)
+	}
+	command := renewal.Commands[0]
 	if now, err := r.CurrentInstance(ctx, c); err != nil || now.ID != old.ID {
 		return fmt.Errorf("instance %q no longer exists: %w", old.ID, err)
 	}

@@ -126,7 +126,8 @@ func (c *committing) stopComponent(ctx context.Context, target inventory.Compone
 // certificates after a command is started again only when the command has ended.
 func (c *committing) stopInstance(ctx context.Context, target inventory.Component, old component.Instance) error {
 	if c.t.UnitCommand != "" && target.Service == certs.Service(c.t.Unit) {
-		return c.Commander.RunWhileStopped(ctx, target, strings.Fields(c.t.UnitCommand), old)
+		renewal := component.Renewal{Commands: inventory.SplitCommands(c.t.UnitCommand), RestartsItself: c.t.commandRestarts()}
+		return c.Commander.RunRenewal(ctx, target, renewal, old)
 	}
 	return c.Restarter.StopInstance(ctx, target, old)
 }

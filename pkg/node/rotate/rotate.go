@@ -41,19 +41,20 @@ type Restarter interface {
 	AwaitInstance(ctx context.Context, c inventory.Component, old component.Instance) (component.Instance, error)
 }
 
-// UnitCommander runs a command of a distribution while its unit is stopped.
+// UnitCommander runs commands of a distribution that renew certificates.
 type UnitCommander interface {
-	// RunWhileStopped stops a unit, runs a command and starts the unit again, also if the command
-	// fails or this process ends. It returns when the unit's old instance has exited.
-	RunWhileStopped(ctx context.Context, c inventory.Component, command []string, old component.Instance) error
+	// RunRenewal stops a unit, runs the commands and starts the unit again, also if a command
+	// fails or this process ends. It returns when the unit's old instance has exited. Commands
+	// that restart the unit themselves are only started.
+	RunRenewal(ctx context.Context, c inventory.Component, renewal component.Renewal, old component.Instance) error
 	// ActiveDependents returns the active units that stop together with a unit and are not started
 	// again with it.
 	ActiveDependents(ctx context.Context, unit string) ([]string, error)
-	// CommandResult waits until the command of the last RunWhileStopped has ended, and returns
-	// the error that it ended with. Nil if none was run.
+	// CommandResult waits until the commands of the last RunRenewal have ended, and returns the
+	// error that they ended with. Nil if none was run.
 	CommandResult(ctx context.Context) error
-	// WithdrawCommand makes sure that this command does not run later, and starts the unit if it
-	// had to stop the command. An error means that the command may still run.
+	// WithdrawCommand makes sure that these commands do not run later, and starts the unit if it
+	// had to stop them. An error means that they may still run.
 	WithdrawCommand(ctx context.Context, c inventory.Component) error
 }
 

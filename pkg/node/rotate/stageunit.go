@@ -65,9 +65,16 @@ func (t *transaction) runsInUnit(c inventory.Component) bool {
 // renewer names the cause of the commit's new certificates: "a restart of k0scontroller.service".
 func (t *transaction) renewer() string { return t.Items[0].Certificate.Issuer.Renewer() }
 
+// commandRestarts reports whether the commit's command restarts the unit itself.
+func (t *transaction) commandRestarts() bool {
+	return t.UnitCommand != "" && t.Items[0].Certificate.Issuer.Kind == inventory.RestartCommand
+}
+
 // whereEarlier is the fate of the earlier certificates; empty: a backup of this program has them.
 func (t *transaction) whereEarlier() string {
 	switch {
+	case t.commandRestarts():
+		return fmt.Sprintf("%q keeps the certificates from before its last run in a backup of its own", inventory.CommandName(t.UnitCommand))
 	case t.UnitCommand != "":
 		return fmt.Sprintf("%q keeps the earlier certificates in a backup of its own", inventory.CommandName(t.UnitCommand))
 	case t.Unit != "":
@@ -86,7 +93,7 @@ func (t *transaction) supervisorOf(c inventory.Component) inventory.Component {
 }
 
 // prepareUnit checks everything that can be known before the unit is restarted, and notes the
-// CA of each certificate. No key is made: the unit makes the new ones.
+// CA of each certificate. No key is made: the unit makes the new ones, or its command keeps them.
 func (s *session) prepareUnit(ctx context.Context, unit string, node inventory.Node, found []inventory.Certificate, o statedir.Order) (*transaction, error) {
 	t := newTransaction(node, o, len(found))
 	t.Unit = unit
@@ -106,7 +113,7 @@ func (s *session) prepareUnit(ctx context.Context, unit string, node inventory.N
 		if err != nil {
 			return nil, fmt.Errorf("%s %q cannot be renewed: %w", c.Name, c.Store.Cert, err)
 		}
-		t.Items[n] = item{Certificate: c, CA: ca}
+		t.Items[n] = item{Certificate: c, CA: ca, KeptKey: node.KeptKey(c)}
 		if c.Client == nil {
 			continue
 		}

@@ -41,7 +41,7 @@ type transaction struct {
 	// commit began.
 	Unit         string `json:"unit,omitempty"`
 	UnitInstance string `json:"unitInstance,omitempty"`
-	// UnitCommand is run while the unit is stopped; empty: every start renews the items.
+	// UnitCommand renews the items, see plan.Step; empty: every start of the unit does.
 	UnitCommand string `json:"unitCommand,omitempty"`
 	// Began is when the commit began; an instance that is younger may have read
 	// new files.
@@ -62,7 +62,7 @@ type item struct {
 	// CA is the certificate of the CA that signed the old one and must sign the new one, as
 	// PEM. It is set where a restart of transaction.Unit renews it.
 	CA string `json:"ca,omitempty"`
-	// KeptKey is the other use of the key, where the old key is kept.
+	// KeptKey is why the old key is kept; empty: it is not.
 	KeptKey string `json:"keptKey,omitempty"`
 	// SignedBy is the node that signed the new certificate, if that was another one.
 	SignedBy string `json:"signedBy,omitempty"`

@@ -57,7 +57,11 @@ func (c *committing) unitOutcome(ctx context.Context, f *failure) nodeapi.Record
 		}
 	}
 	rec.Hint = fmt.Sprintf("a restart of %[1]s cannot be rolled back, and it keeps no earlier certificates: see \"journalctl -u %[1]s\" on this node, then restart it and run \"kubectl rotate-certs check\"", c.t.Unit)
-	if c.t.UnitCommand != "" {
+	switch {
+	case c.t.commandRestarts():
+		rec.Hint = fmt.Sprintf("see \"journalctl -u %s -u %s\" on this node; \"%s --undo\" puts the certificates from before its last run back",
+			component.RenewalUnit, c.t.Unit, inventory.CommandName(c.t.UnitCommand))
+	case c.t.UnitCommand != "":
 		rec.Hint = fmt.Sprintf("see \"journalctl -u %s -u %s\" on this node; the earlier certificates and keys are in the newest %s, the backup of %q",
 			component.RenewalUnit, c.t.Unit, c.t.Items[0].Certificate.Issuer.BackupPattern(), inventory.CommandName(c.t.UnitCommand))
 	}

@@ -30,7 +30,10 @@ func (c *committing) restartUnit(ctx context.Context) (err error) {
 		begun = append(begun, &restarting{component: target, outage: c.watchOutage(ctx, target)})
 	}
 	why := "it makes new certificates when it starts"
-	if c.t.UnitCommand != "" {
+	switch {
+	case c.t.commandRestarts():
+		why = fmt.Sprintf("%q signs new certificates and restarts it", inventory.CommandName(c.t.UnitCommand))
+	case c.t.UnitCommand != "":
 		why = fmt.Sprintf("%q is run while it is stopped, and it makes new certificates when it starts", inventory.CommandName(c.t.UnitCommand))
 	}
 	r, err := c.stopComponent(ctx, c.t.unitTarget(), why)
@@ -40,11 +43,11 @@ func (c *committing) restartUnit(ctx context.Context) (err error) {
 	return c.verifyUnit(ctx, r, begun)
 }
 
-// errNotStopped means that the unit was never asked to stop.
-var errNotStopped = errors.New("it was not stopped, since the process ended before it asked for that")
+// errNotStopped means that the unit was never stopped.
+var errNotStopped = errors.New("it was not stopped")
 
-// awaitCommand waits until the command that is run while the unit is stopped has ended, and
-// returns its error. It makes sure that the unit starts again. Without such a command it returns
+// awaitCommand waits until the command that renews the certificates has ended, and returns its
+// error. It makes sure that the unit starts again. Without such a command it returns
 // at once.
 func (c *committing) awaitCommand(ctx context.Context, r *restarting) error {
 	if c.t.UnitCommand == "" {
@@ -54,8 +57,12 @@ func (c *committing) awaitCommand(ctx context.Context, r *restarting) error {
 	now, err := c.Restarter.CurrentInstance(ctx, r.component)
 	switch {
 	case err != nil || now.ID != r.old.ID:
+	case now.Running && r.old.Running && failed != nil:
+		return fmt.Errorf("%w, and %q failed: %w", errNotStopped, inventory.CommandName(c.t.UnitCommand), failed)
+	case now.Running && r.old.Running && c.t.commandRestarts() && !c.late:
+		return fmt.Errorf("%w by %q", errNotStopped, inventory.CommandName(c.t.UnitCommand))
 	case now.Running && r.old.Running:
-		return errNotStopped
+		return fmt.Errorf("%w, since the process ended before it asked for that", errNotStopped)
 	case now.Exited:
 		if err := c.Restarter.StopInstance(ctx, r.component, now); err != nil { // starts it
 			return errors.Join(failed, err)

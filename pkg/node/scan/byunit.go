@@ -11,13 +11,19 @@ import (
 )
 
 // checkUnit makes sure that the unit's program renews the certificate, with the CA that signed
-// it. The programs make a new CA, which no component of the cluster trusts, if certificate and
+// it. Most programs make a new CA, which no component of the cluster trusts, if certificate and
 // key of the old one are not in their places.
 func (e *entry) checkUnit(ca *authority, known *authorities) {
 	by := e.Issuer
 	program := "k0s"
-	if by.Kind == inventory.UnitCommand {
+	without := fmt.Sprintf("a restart of %s would make a new CA", by.Unit)
+	unit := by.Unit
+	if by.IsByCommand() {
 		program, _, _ = strings.Cut(inventory.CommandName(by.Command), " ")
+	}
+	if by.Kind == inventory.RestartCommand {
+		without = by.Renewer() + " would fail"
+		unit = "" // it may be restarted for other certificates
 	}
 	signedBy := e.leafCert().Issuer.CommonName
 	e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
@@ -32,12 +38,12 @@ func (e *entry) checkUnit(ca *authority, known *authorities) {
 			return
 		}
 	case ca == nil || ca.key == "":
-		e.Issuer.Unit = by.Unit
-		e.Reason = joinReasons(e.Reason, e.noIssuer(ca, known)+fmt.Sprintf("; a restart of %s would make a new CA or use another one", by.Unit))
+		e.Issuer.Unit = unit
+		e.Reason = joinReasons(e.Reason, e.noIssuer(ca, known)+"; "+without+" or use another one")
 		return
 	case ca.key != strings.TrimSuffix(ca.keyCert, path.Ext(ca.keyCert))+".key":
-		e.Issuer.Unit = by.Unit
-		e.Reason = joinReasons(e.Reason, fmt.Sprintf("the key of its CA %q is in %q, where %s does not expect it: a restart of %s would make a new CA", ca.displayName(), ca.key, program, by.Unit))
+		e.Issuer.Unit = unit
+		e.Reason = joinReasons(e.Reason, fmt.Sprintf("the key of its CA %q is in %q, where %s does not expect it: %s", ca.displayName(), ca.key, program, without))
 		return
 	}
 	by.CACert = cmp.Or(ca.keyCert, ca.paths[0])

@@ -116,6 +116,64 @@ func TestCertificatesThatACommandRenews(t *testing.T) {
 	}
 }
 
+// TestCertificatesThatMicroK8sSignsAgain: each needs only its own CA with its key.
+func TestCertificatesThatMicroK8sSignsAgain(t *testing.T) {
+	const data, unit = "/var/snap/microk8s/current", "snap.microk8s.daemon-kubelite.service"
+	ofCA := func(part, ca string) inventory.Issuer {
+		return inventory.Issuer{Kind: inventory.RestartCommand, Unit: unit, Command: "/snap/bin/microk8s refresh-certs", Part: part, CACert: data + "/certs/" + ca + ".crt", CAKey: data + "/certs/" + ca + ".key"}
+	}
+	for name, tt := range map[string]struct {
+		change func(n *layouttest.Node)
+		want   inventory.Issuer
+		reason string
+	}{
+		"as MicroK8s makes it": {func(*layouttest.Node) {}, ofCA("server.crt", "ca"), ""},
+		"without the CA's key": {func(n *layouttest.Node) { moveFile(t, n, data+"/certs/ca.key", "/root.key") },
+			inventory.Issuer{Kind: inventory.NoIssuer}, `; "microk8s refresh-certs" would fail`},
+		"with the CA's key by another name": {func(n *layouttest.Node) { moveFile(t, n, data+"/certs/ca.key", data+"/certs/other.key") },
+			inventory.Issuer{Kind: inventory.NoIssuer}, `where microk8s does not expect it: "microk8s refresh-certs" would fail`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := layouttest.NewNode(t)
+			flags := "--secure-port=16443\n"
+			for file, by := range map[string]string{"server": "ca", "front-proxy-client": "front-proxy-ca"} {
+				ca := certstest.NewCA(t, by)
+				n.WriteFile(data+"/certs/"+by+".crt", string(ca.Pair().CertPEM()))
+				n.WriteFile(data+"/certs/"+by+".key", string(ca.Pair().KeyPEM(t)))
+				leaf := ca.Leaf(t, certstest.Name("127.0.0.1"), certstest.SANs("127.0.0.1"), certstest.Usages(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth))
+				n.WriteFile(data+"/certs/"+file+".crt", string(leaf.CertPEM()))
+				n.WriteFile(data+"/certs/"+file+".key", string(leaf.KeyPEM(t)))
+			}
+			for flag, file := range map[string]string{
+				"client-ca-file": "ca.crt", "tls-cert-file": "server.crt", "tls-private-key-file": "server.key",
+				"requestheader-client-ca-file": "front-proxy-ca.crt", "proxy-client-cert-file": "front-proxy-client.crt", "proxy-client-key-file": "front-proxy-client.key",
+			} {
+				flags += "--" + flag + "=${SNAP_DATA}/certs/" + file + "\n"
+			}
+			n.WriteFile(data+"/args/kube-apiserver", flags)
+			for _, service := range []string{"kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"} {
+				n.WriteFile(data+"/args/"+service, "")
+			}
+			n.WriteFile("/snap/bin/microk8s", "")
+			n.WriteFile("/etc/systemd/system/"+unit, "[Service]\nExecStart=/usr/bin/snap run microk8s.daemon-kubelite\n")
+			n.AddProcess(90, layouttest.UnitCgroup(unit), "/snap/microk8s/8511/kubelite", "--start-control-plane=true")
+			tt.change(n)
+			nothing := func(context.Context, string, string) (*x509.Certificate, error) {
+				return nil, errors.New("connection refused")
+			}
+			node := TakeInventory(t.Context(), n.Root, Options{Now: func() time.Time { return certstest.Now }, Handshake: nothing})
+			c := certificateNamed(t, node, "apiserver")
+			if c.Issuer != tt.want || !strings.Contains(c.Reason, tt.reason) {
+				t.Errorf("issuer %+v %q; want %+v, %q", c.Issuer, c.Reason, tt.want, tt.reason)
+			}
+			other := certificateNamed(t, node, "front-proxy-client")
+			if other.Issuer != ofCA("front-proxy-client.crt", "front-proxy-ca") || other.Reason != "" {
+				t.Errorf("of the front proxy: %+v %q", other.Issuer, other.Reason)
+			}
+		})
+	}
+}
+
 // TestServerOfK3sIsScanned: the CA of every certificate is found, with its key in the place where
 // K3s signs with it.
 func TestServerOfK3sIsScanned(t *testing.T) {
