@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"io/fs"
 	"path"
 	"regexp"
 	"strings"
@@ -32,6 +33,24 @@ func BackupOf(name string) (original string, ok bool) {
 		original = rest
 	}
 	return original, original != name
+}
+
+// OriginalsFirst returns at most a number of a directory's entries. Where there are more, those
+// with names of backups are left out first, of which years of them may lie beside the originals.
+func OriginalsFirst(entries []fs.DirEntry, most int) []fs.DirEntry {
+	if len(entries) <= most {
+		return entries
+	}
+	originals := make([]fs.DirEntry, 0, len(entries))
+	var backups []fs.DirEntry
+	for _, e := range entries {
+		if _, backup := BackupOf(e.Name()); backup {
+			backups = append(backups, e)
+		} else {
+			originals = append(originals, e)
+		}
+	}
+	return append(originals, backups...)[:most]
 }
 
 func stripEndings(name string) string {

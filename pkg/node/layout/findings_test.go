@@ -40,6 +40,9 @@ func TestBrokenFilesAreFindings(t *testing.T) {
 		{"kubeconfig without a key", "/etc/kubernetes/scheduler.conf", "not its key", textOf("kind: Config\nusers: [{name: z, user: {client-certificate-data: Q0E=}}]\n"), "scheduler.conf"},
 		{"serving certificate not made yet", "/var/lib/kubelet/pki/kubelet.crt", "not made", removePath, "kubelet-server"},
 		{"broken admin kubeconfig", "/etc/kubernetes/admin.conf", "parse kubeconfig", textOf("clusters: client-certificate"), "admin.conf"},
+		{"empty admin kubeconfig", "/etc/kubernetes/super-admin.conf", "parse kubeconfig", textOf(""), "super-admin.conf"},
+		{"admin kubeconfig that is a FIFO", "/etc/kubernetes/admin.conf", "not a regular file", makeFIFO, "admin.conf"},
+		{"link of an admin kubeconfig that leads nowhere", "/etc/kubernetes/admin.conf", "no such file", linkToNowhere, "admin.conf"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := layouttest.NewNode(t)
@@ -76,6 +79,14 @@ func textOf(content string) func(*testing.T, string) {
 func removePath(t *testing.T, local string) {
 	t.Helper()
 	if err := os.Remove(local); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func linkToNowhere(t *testing.T, local string) {
+	t.Helper()
+	removePath(t, local)
+	if err := os.Symlink("/mnt/gone/admin.conf", local); err != nil {
 		t.Fatal(err)
 	}
 }

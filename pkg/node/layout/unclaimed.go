@@ -45,7 +45,7 @@ func (d *discovery) addAdmins(programs []*program) {
 			if err != nil {
 				continue
 			}
-			for _, e := range entries[:min(len(entries), adminMax)] {
+			for _, e := range OriginalsFirst(entries, adminMax) {
 				if !e.IsDir() {
 					d.addAdmin(path.Join(dir, e.Name()), home && dir == top, dir != top)
 				}
@@ -57,14 +57,17 @@ func (d *discovery) addAdmins(programs []*program) {
 // addAdmin records one file. home means that administrators' kubeconfigs are expected in its
 // directory, below that it is in a subdirectory of such a one.
 func (d *discovery) addAdmin(file string, home, below bool) {
+	admins := home && adminName(path.Base(file))
 	k, known := d.kubeconfigs[file]
 	var err error
 	if !known {
 		data, unread := d.root.ReadFile(file)
-		if unread != nil || !looksLikeKubeconfig(data) {
+		if !admins && (unread != nil || !looksLikeKubeconfig(data)) {
 			return
 		}
-		k, err = ParseKubeconfig(data)
+		if err = unread; err == nil {
+			k, err = ParseKubeconfig(data)
+		}
 	}
 	_, component := d.configs[d.storeKey(inventory.Store{Cert: file})]
 	store := inventory.Store{Kind: inventory.Kubeconfig, Cert: file}

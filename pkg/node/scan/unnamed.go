@@ -64,9 +64,7 @@ func readDirectories(root hostfs.Root, found *layout.Layout) unnamed {
 		if err != nil {
 			continue // missing files in it are reported already
 		}
-		if len(entries) > maxFiles {
-			entries = entries[:maxFiles]
-		}
+		entries = layout.OriginalsFirst(entries, maxFiles)
 		for _, e := range entries {
 			file := path.Join(dir.Path, e.Name())
 			if !certificateName(e.Name()) {

@@ -3,6 +3,7 @@ package scan
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -93,6 +94,20 @@ func TestBackupsAreUnused(t *testing.T) {
 	}
 	if len(got.NotInspected) != 0 {
 		t.Errorf("not inspected: %q", uninspectedPaths(got))
+	}
+}
+
+// TestYearsOfBackupsHideNoOriginal: more files than are inspected of a directory, whose names come
+// before that of the original.
+func TestYearsOfBackupsHideNoOriginal(t *testing.T) {
+	n := kubeadmNode(t)
+	for i := range 300 {
+		n.putFile(t, fmt.Sprintf("/etc/kubernetes/kubelet.conf.%d.2026-01-02@03:04:05~", i), []byte("a"))
+		n.putFile(t, fmt.Sprintf("%s/etcd/ca.crt.%d.2026-01-02@03:04:05~", certstest.PKIDir, i), []byte("a"))
+	}
+	got := n.scanAt(t, certstest.Now)
+	for _, name := range []string{"super-admin.conf", "etcd-healthcheck-client"} {
+		certificateNamed(t, got, name)
 	}
 }
 
