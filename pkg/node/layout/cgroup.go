@@ -11,6 +11,8 @@ type placement struct {
 	unit      string // "kubelet.service"; empty in a container or outside of any unit
 	container bool
 	podUID    string // of the pod, with dashes; a static pod's is 32 hex digits without
+	// nested: a machine of its own in a container started it, such as a node of a test cluster.
+	nested bool
 }
 
 // isStatic reports whether the pod came from a manifest on this node: the kubelet gives such
@@ -26,10 +28,21 @@ var podPattern = sync.OnceValue(func() *regexp.Regexp {
 })
 
 // containerPattern matches the control group of a container: a bare id, or a
-// scope or slice part named by its runtime.
+// scope or slice part named by its runtime ("cri-containerd-…", "crio-…", "libpod-…", "nerdctl-…").
 var containerPattern = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(?:[0-9a-f]{64}|(?:cri-containerd|crio|docker|libpod|containerd)-[0-9a-f]{64}(?:\.scope)?)$|:(?:cri-containerd|crio|docker):`)
+	return regexp.MustCompile(`^(?:[a-z0-9]+-)*[0-9a-f]{64}(?:\.scope)?$|:(?:cri-containerd|crio|docker):`)
 })
+
+// podmanPayload begins the control group of a container that podman has started in the group of a
+// systemd unit, which stops and starts it (quadlet).
+const podmanPayload = "libpod-payload-"
+
+// isMachine reports whether an element of a control group's path names a machine of its own, which
+// starts units and pods: of LXC, systemd-machined or systemd-nspawn.
+func isMachine(element string) bool {
+	return element == "lxc" || strings.HasPrefix(element, "lxc.payload") || strings.HasPrefix(element, "systemd-nspawn@") ||
+		strings.HasPrefix(element, "machine-") && strings.HasSuffix(element, ".scope")
+}
 
 // containerIDPattern matches the runtime's id of a container in a control group's path.
 var containerIDPattern = sync.OnceValue(func() *regexp.Regexp {
@@ -84,26 +97,34 @@ func cgroupPaths(data []byte) map[string]string {
 // "/../..".
 func placeProcess(paths, init map[string]string) placement {
 	var p placement
+	unitOfPodman := false
 	for hierarchy, path := range paths {
 		prefix := strings.TrimSuffix(init[hierarchy], "/init.scope")
 		if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || rest[0] == '/') {
 			path = rest
 		}
+		inside := false // a container or a machine, by an element before
 		for element := range strings.SplitSeq(path, "/") {
-			if uid := podUIDIn(element); uid != "" {
+			uid := podUIDIn(element)
+			unit := strings.HasSuffix(element, ".service")
+			p.nested = p.nested || inside && (uid != "" || unit)
+			if uid != "" {
 				p.container = true
 				p.podUID = uid
 			}
 			if namesContainer(element) {
 				p.container = true
+				inside = true
+				unitOfPodman = strings.HasPrefix(element, podmanPayload)
 			}
+			inside = inside || isMachine(element)
 			// The last of nested units is the process's own.
-			if strings.HasSuffix(element, ".service") && (hierarchy == "" || hierarchy == "name=systemd" || p.unit == "") {
+			if unit && (hierarchy == "" || hierarchy == "name=systemd" || p.unit == "") {
 				p.unit = element
 			}
 		}
 	}
-	if p.container {
+	if p.container && !unitOfPodman {
 		p.unit = ""
 	}
 	return p

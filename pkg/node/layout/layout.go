@@ -104,6 +104,7 @@ func DiscoverNode(root hostfs.Root, opts Options) Layout {
 	d.enabled = sync.OnceValue(func() map[string]bool { return d.unitList().enabledUnits(root) })
 	ran := listProcesses(root)
 	running := ran.components
+	d.sortProcesses(running)
 	d.members = ran.members
 	programs := d.addBundles(ran.bundles)
 	if len(programs) == 0 {
@@ -114,6 +115,7 @@ func DiscoverNode(root hostfs.Root, opts Options) Layout {
 		programs = append(programs, d.staticPods(d.kubelet.manifests, running)...)
 	}
 	programs = append(programs, d.otherComponents(running, programs)...)
+	d.noteSeconds(running, programs)
 	d.noteStopped(programs, ran.bundles)
 	d.noteMovedManifests(programs)
 	slices.SortStableFunc(programs, func(a, b *program) int { return serviceRank(a.service) - serviceRank(b.service) })

@@ -70,7 +70,10 @@ func listProcesses(root hostfs.Root) processTable {
 		}
 		ids = append(ids, pid)
 		if name := programName(argv[0]); bundled[name] != "" {
-			out.bundles = append(out.bundles, bundle{name, pid})
+			// One in a pod is the control plane of a tenant.
+			if place := placeProcess(cgroupsOf(proc, pid), cgroupsOf(proc, 1)); !place.nested && place.podUID == "" {
+				out.bundles = append(out.bundles, bundle{name, pid})
+			}
 			continue
 		}
 		if _, ok := recognizeArgs(argv); !ok {
@@ -89,6 +92,9 @@ func listProcesses(root hostfs.Root) processTable {
 		}
 		groups := cgroupsOf(proc, pid)
 		p := process{recognized: r, pid: pid, argv: argv, place: placeProcess(groups, init), containerID: containerID(groups)}
+		if p.place.nested {
+			continue // a component of another cluster, whose node is a container here
+		}
 		p.started = startTime(readInto(processFile(proc, pid, "stat"), buf), boot)
 		p.hostNetwork = sameNetwork(proc, pid)
 		out.components = append(out.components, p)

@@ -40,16 +40,6 @@ func (d *discovery) otherComponents(running []process, known []*program) []*prog
 	has := func(s certs.Service) bool {
 		return slices.ContainsFunc(append(slices.Clone(known), found...), func(p *program) bool { return p.service == s })
 	}
-	// The component itself is better than a wrapper around it.
-	slices.SortStableFunc(running, func(a, b process) int {
-		switch {
-		case a.direct == b.direct:
-			return 0
-		case a.direct:
-			return -1
-		}
-		return 1
-	})
 	for _, p := range running {
 		switch {
 		case has(p.service):
@@ -109,7 +99,7 @@ func (d *discovery) fromProcess(p process) *program {
 		out.component.Runtime = inventory.DaemonSet
 		out.files.inContainer = true
 		out.component.PodNamespace, out.component.PodName = d.podOf(p.place.podUID)
-	case p.place.container:
+	case p.place.container && p.place.unit == "":
 		out.files = d.containerResolver(p.pid)
 		d.describeContainer(out)
 	case p.place.unit != "":
@@ -119,6 +109,9 @@ func (d *discovery) fromProcess(p process) *program {
 			out.env = u.env
 			out.files.workDir = u.workDir
 			out.files.mounts = u.mounts
+		}
+		if p.place.container {
+			out.files = d.containerResolver(p.pid)
 		}
 		d.judgeUnit(p, out)
 	default:

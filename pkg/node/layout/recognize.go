@@ -39,7 +39,7 @@ func recognizeArgs(argv []string) (recognized, bool) {
 		direct := depth == 0
 		first := programName(argv[0])
 		if s, ok := serviceNamed(first); ok {
-			return recognized{s, argv[1:], direct}, true
+			return recognized{s, argv[1:], direct}, isComponent(s, argv[1:])
 		}
 		if isShell(first) {
 			return recognizeScript(argv[1:])
@@ -83,7 +83,7 @@ func recognizeScript(args []string) (recognized, bool) {
 	for j, w := range words {
 		s, ok := serviceNamed(programName(w))
 		tested := j > 0 && slices.Contains([]string{"-e", "-f", "-r", "-x"}, words[j-1])
-		if !ok || tested || !hasFlag(words[j+1:]) {
+		if !ok || tested || !hasFlag(words[j+1:]) || !isComponent(s, words[j+1:]) {
 			continue
 		}
 		rest := words[j+1:]
@@ -93,6 +93,12 @@ func recognizeScript(args []string) (recognized, bool) {
 		return recognized{s, rest, false}, true
 	}
 	return recognized{}, false
+}
+
+// isComponent reports whether a program with the name of a component was started as it: etcd is
+// also a proxy for clients of etcd on other machines, which is no member.
+func isComponent(s certs.Service, args []string) bool {
+	return s != certs.Etcd || len(args) == 0 || args[0] != "gateway" && args[0] != "grpc-proxy"
 }
 
 // shellOperator reports whether a word of a script ends a command's arguments.

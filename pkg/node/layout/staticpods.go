@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -30,8 +31,8 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 			if !ok {
 				continue
 			}
-			if slices.ContainsFunc(out, func(o *program) bool { return o.service == found.service }) {
-				d.notInspectedByDesign(found.service, file, "a second manifest for this component, whose certificates are not inspected")
+			if i := slices.IndexFunc(out, func(o *program) bool { return o.service == found.service }); i >= 0 {
+				d.noteSecondManifest(out[i], found, file)
 				continue
 			}
 			found.component.Manifest = file
@@ -39,6 +40,16 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 		}
 	}
 	return out
+}
+
+// noteSecondManifest reports another manifest of a component: a copy of the first one, of whose
+// pods the kubelet runs only one, or a second component.
+func (d *discovery) noteSecondManifest(first, second *program, file string) {
+	if first.component.PodName == second.component.PodName && first.component.PodNamespace == second.component.PodNamespace {
+		d.notInspectedByDesign(second.service, file, "a second manifest for this component, whose certificates are not inspected")
+		return
+	}
+	d.notInspected(second.service, file, fmt.Sprintf(secondComponent, second.service, "static pod "+second.component.PodName, first.component.Manifest))
 }
 
 // manifestFile is a static pod with the path of its manifest.
