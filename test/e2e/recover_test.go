@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,9 +27,10 @@ func TestRecover(t *testing.T) {
 	the.startWorkload(t)
 	t.Run("at once", func(t *testing.T) {
 		the.expireAll(t)
+		earlier := the.copiesOfEtcd(t)
 		the.assertRecovers(t)
 		the.assertNoProgram(t)
-		the.assertEtcdWasCopied(t)
+		the.assertEtcdWasCopied(t, earlier)
 	})
 	t.Run("again, when nothing has expired", func(t *testing.T) {
 		services := []string{"etcd", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
@@ -110,18 +112,28 @@ func (l *lab) assertRecovered(t *testing.T) {
 	assert.Equal(t, "from before", pod.Annotations["data"])
 }
 
-// assertEtcdWasCopied is true where every member has one copy of its data of before, for root only.
-func (l *lab) assertEtcdWasCopied(t *testing.T) {
+// copiesOfEtcd are the copies of etcd's data on each member's machine.
+func (l *lab) copiesOfEtcd(t *testing.T) map[string][]string {
 	t.Helper()
 	members := l.controlPlanes()
 	if len(l.etcds) > 0 {
 		members = l.etcds
 	}
+	out := map[string][]string{}
 	for _, n := range members {
-		copies := strings.Fields(string(l.on(t, n.Name, "ls -d /var/lib/rotate-certs/rotations/*/etcd/*/member/snap/db || true")))
-		if assert.Len(t, copies, 1, "copies on %s", n.Name) {
-			said := string(l.on(t, n.Name, "grep -q -a 'from before' "+copies[0]+" && stat -c %a $(echo "+copies[0]+" | cut -d/ -f1-7)"))
-			assert.Equal(t, "700", strings.TrimSpace(said), "%s has the pod's annotation, in a directory for root", copies[0])
+		out[n.Name] = strings.Fields(string(l.on(t, n.Name, "ls -d /var/lib/rotate-certs/rotations/*/etcd/*/member/snap/db || true")))
+	}
+	return out
+}
+
+// assertEtcdWasCopied is true where every member has one more copy of its data, for root only.
+func (l *lab) assertEtcdWasCopied(t *testing.T, earlier map[string][]string) {
+	t.Helper()
+	for node, copies := range l.copiesOfEtcd(t) {
+		made := slices.DeleteFunc(copies, func(path string) bool { return slices.Contains(earlier[node], path) })
+		if assert.Len(t, made, 1, "copies on %s", node) {
+			said := string(l.on(t, node, "grep -q -a 'from before' "+made[0]+" && stat -c %a $(echo "+made[0]+" | cut -d/ -f1-7)"))
+			assert.Equal(t, "700", strings.TrimSpace(said), "%s has the pod's annotation, in a directory for root", made[0])
 		}
 	}
 }
@@ -200,6 +212,7 @@ func (l *lab) startRecovery(t *testing.T, s stage) started {
 	t.Helper()
 	run := l.start(t, l.recoveryArgs(l.sshConfig(t), "--yes")...)
 	within(t, limit, s.name, func() bool { return s.come(t, run) || len(run.outcome) > 0 })
+	require.True(t, s.come(t, run), "it ended before %q: %s", s.name, run.stderr)
 	return run
 }
 

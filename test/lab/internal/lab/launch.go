@@ -21,7 +21,7 @@ func (l *Lab) launch(n *Node) error {
 	return l.save()
 }
 
-// awaitBoot waits until a launched node runs containers.
+// awaitBoot waits until a launched node runs containers and can be reached over ssh.
 func (l *Lab) awaitBoot(n *Node) error {
 	leader, err := n.Node.Leader(n.Supervisor, l.waitLimit())
 	if err != nil {
@@ -32,8 +32,13 @@ func (l *Lab) awaitBoot(n *Node) error {
 		if !n.Supervisor.Alive() {
 			return fmt.Errorf("it ended; read %s", n.ConsoleLog())
 		}
-		_, err := l.onNode(n, nil, "systemctl", "is-active", "containerd.service", "systemd-networkd.service")
-		return err
+		// Asked one by one: for several, "is-active" succeeds as soon as one of them is.
+		for _, unit := range []string{"systemd-networkd.service", "containerd.service", "ssh.service"} {
+			if _, err := l.onNode(n, nil, "systemctl", "is-active", unit); err != nil {
+				return fmt.Errorf("%s: %w", unit, err)
+			}
+		}
+		return nil
 	})
 }
 
