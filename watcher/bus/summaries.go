@@ -9,9 +9,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
+
+// readsAtOnce is how many summaries are requested at the same time: hundreds, one after the other,
+// take seconds over a slow link.
+const readsAtOnce = 16
 
 // kvOperation is the header of a message that marks a key of a bucket as deleted.
 const kvOperation = "KV-Operation"
@@ -117,6 +122,11 @@ func readBucket(ctx context.Context, js jetstream.JetStream) ([]StoredSummary, e
 	if err != nil {
 		return nil, err
 	}
+	return readSummaries(ctx, stream)
+}
+
+// readSummaries returns what a bucket's stream holds, sorted by token.
+func readSummaries(ctx context.Context, stream jetstream.Stream) ([]StoredSummary, error) {
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(summarySubjects+"*"))
 	if err != nil {
 		return nil, err
@@ -126,22 +136,43 @@ func readBucket(ctx context.Context, js jetstream.JetStream) ([]StoredSummary, e
 		subjects = append(subjects, subject)
 	}
 	slices.Sort(subjects)
+	subjects = subjects[:min(len(subjects), maxClusters)]
+	found := make([]*StoredSummary, len(subjects))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readsAtOnce)
+	for i, subject := range subjects {
+		g.Go(func() error {
+			var err error
+			found[i], err = readSummary(ctx, stream, subject)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
 	var out []StoredSummary
-	for _, subject := range subjects[:min(len(subjects), maxClusters)] {
-		kept, err := stream.GetLastMsgForSubject(ctx, subject)
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			continue // it was removed meanwhile
-		case err != nil:
-			return nil, err
-		case kept.Header.Get(kvOperation) != "":
-			continue
+	for _, one := range found {
+		if one != nil {
+			out = append(out, *one)
 		}
-		one := StoredSummary{Token: strings.TrimPrefix(subject, summarySubjects), Written: kept.Time}
-		if len(kept.Data) <= SummaryMaxSize {
-			one.Value = kept.Data
-		}
-		out = append(out, one)
 	}
 	return out, nil
+}
+
+// readSummary returns the summary that a subject holds; nil: it was removed.
+func readSummary(ctx context.Context, stream jetstream.Stream, subject string) (*StoredSummary, error) {
+	kept, err := stream.GetLastMsgForSubject(ctx, subject)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil, nil // meanwhile
+	case err != nil:
+		return nil, err
+	case kept.Header.Get(kvOperation) != "":
+		return nil, nil
+	}
+	one := &StoredSummary{Token: strings.TrimPrefix(subject, summarySubjects), Written: kept.Time}
+	if len(kept.Data) <= SummaryMaxSize {
+		one.Value = kept.Data
+	}
+	return one, nil
 }

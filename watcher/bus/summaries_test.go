@@ -3,6 +3,9 @@ package bus
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,4 +195,40 @@ func TestSummariesBeyondALeafNode(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	require.Equal(t, "mine", string(found[0].Value))
+}
+
+// slowStream answers no request for a message before many are open at once.
+type slowStream struct {
+	jetstream.Stream
+	subjects map[string]uint64
+	open     chan struct{}
+}
+
+func (s *slowStream) Info(context.Context, ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	return &jetstream.StreamInfo{State: jetstream.StreamState{Subjects: s.subjects}}, nil
+}
+
+func (s *slowStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	select {
+	case s.open <- struct{}{}:
+	case <-s.open:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return &jetstream.RawStreamMsg{Subject: subject, Data: []byte(subject)}, nil
+}
+
+// TestSummariesAreReadAtTheSameTime: each request waits for another one.
+func TestSummariesAreReadAtTheSameTime(t *testing.T) {
+	s := &slowStream{subjects: map[string]uint64{}, open: make(chan struct{})}
+	for i := range 2 * readsAtOnce {
+		s.subjects[fmt.Sprintf("%sc%02d", summarySubjects, i)] = 1
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	found, err := readSummaries(ctx, s)
+	require.NoError(t, err)
+	require.Len(t, found, 2*readsAtOnce)
+	assert.True(t, slices.IsSortedFunc(found, func(a, b StoredSummary) int { return strings.Compare(a.Token, b.Token) }))
+	assert.Equal(t, summarySubjects+"c07", string(found[7].Value))
 }
