@@ -102,6 +102,9 @@ generate: ## Write what follows from the API types and manifests: CustomResource
 	@UPDATE=1 go test -count=1 -run TestGeneratedRotateRole ./plugin/manifests
 	@UPDATE=1 go test -count=1 -run TestGeneratedKustomizeBase ./plugin/manifests # with the roles
 
+# Where tests write their files: in memory where that is possible.
+IN_MEMORY = GOTMPDIR= TMPDIR=$$(test/tools/testdir)
+
 ##@ Check
 .PHONY: test
 test: ## Everything: the checks below, then those on clusters, as root on Linux
@@ -127,8 +130,8 @@ lint: ## golangci-lint, on every module
 .PHONY: unit
 unit: ## Unit and plugin tests with the race detector, on every module but packaging
 	@test/tools/need gcc
-	@GORACE=atexit_sleep_ms=0 go test -vet=off -race -timeout 20m ./... # programs that tests start would wait a second each when they end
-	@GORACE=atexit_sleep_ms=0 go -C test/lab test -vet=off -race ./...
+	@$(IN_MEMORY) GORACE=atexit_sleep_ms=0 go test -vet=off -race -timeout 20m ./... # programs that tests start would wait a second each when they end
+	@$(IN_MEMORY) GORACE=atexit_sleep_ms=0 go -C test/lab test -vet=off -race ./...
 	@go -C test/corpus test -vet=off ./...
 	@go -C test/tools/demosvg test -vet=off ./...
 	@go -C test/monitoring test -vet=off -count=1 ./... # it reads files that are not of its module

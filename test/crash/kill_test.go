@@ -51,36 +51,6 @@ func TestKilledAtEverySystemCall(t *testing.T) {
 	}
 }
 
-// programs are the real ones.
-type programs struct{ node, killat string }
-
-func buildPrograms(t *testing.T) programs {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", dir, "./cmd/rotate-certs-node", "./test/crash/killat")
-	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	readSources(t)
-	return programs{filepath.Join(dir, "rotate-certs-node"), filepath.Join(dir, "killat")}
-}
-
-// readSources reads the sources of the programs. go test caches a result while all files that
-// the test has read are the same; it does not know the files that go build reads.
-func readSources(t *testing.T) {
-	t.Helper()
-	list := exec.Command("go", "list", "-deps", "-f", "{{$dir := .Dir}}{{if not .Standard}}{{range .GoFiles}}{{$dir}}/{{.}}\n{{end}}{{end}}", "./cmd/rotate-certs-node", "./test/crash/killat")
-	list.Dir = "../.."
-	out, err := list.Output()
-	checkError(t, err)
-	for path := range strings.FieldsSeq(string(out)) {
-		_, err := os.ReadFile(path)
-		checkError(t, err)
-	}
-}
-
 // runKilled runs a command on a node and kills it before its at-th call; 0: never. It
 // returns the exit code and the calls that were reached.
 func (p programs) runKilled(root string, at int, argv []string) (int, []call, error) {

@@ -4,8 +4,8 @@ package crash
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,14 +88,15 @@ func (f *fixture) cutPower(t *testing.T, calls []call, first, n int) (tried int,
 	t.Helper()
 	dir := t.TempDir()
 	d := readDisk(t, f.template)
-	seen := map[[32]byte]bool{}
+	seen := map[imageKey]bool{}
+	hashes := map[fileKey]imageKey{}
 	for at, c := range calls {
 		d.carryOut(c)
 		if at < first {
 			continue
 		}
 		for _, m := range d.listImages() {
-			key := m.key()
+			key := keyOf(m, hashes)
 			if seen[key] {
 				continue
 			}
@@ -129,12 +130,38 @@ func (f *fixture) recoverNode(t *testing.T, root string) (problems []string) {
 	return append(problems, found...)
 }
 
-func (m image) key() (key [32]byte) {
-	hash := sha256.New()
-	for _, path := range slices.Sorted(maps.Keys(m)) {
-		f := m[path]
-		_, _ = fmt.Fprintf(hash, "%q %v %o %d %d %x\n", path, f.mode, f.perm, f.uid, f.gid, sha256.Sum256([]byte(f.data)))
+// imageKey is the same for equal images: the hashes of all files, combined by exclusive or.
+type imageKey [sha256.Size / 8]uint64
+
+// fileKey is a file of an image with its path.
+type fileKey struct {
+	path string
+	found
+}
+
+// keyOf returns the key of an image. hashes holds those of the files that were hashed before:
+// images of one disk have most of them in common.
+func keyOf(m image, hashes map[fileKey]imageKey) imageKey {
+	var key imageKey
+	for path, f := range m {
+		file := fileKey{path, f}
+		hash, known := hashes[file]
+		if !known {
+			hash = hashFile(file)
+			hashes[file] = hash
+		}
+		for i := range key {
+			key[i] ^= hash[i]
+		}
 	}
-	hash.Sum(key[:0])
 	return key
+}
+
+func hashFile(f fileKey) imageKey {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %v %o %d %d %q", f.path, f.mode, f.perm, f.uid, f.gid, f.data))
+	var hash imageKey
+	for i := range hash {
+		hash[i] = binary.LittleEndian.Uint64(sum[8*i:])
+	}
+	return hash
 }

@@ -26,6 +26,8 @@ type fakeNode struct {
 	t     *testing.T
 	tree  *certstest.Tree
 	start time.Time // of the test's clock
+	// ordered wakes the engine that waits for orders.
+	ordered chan struct{}
 
 	mu      sync.Mutex
 	all     map[certs.Service]*fakeComponent
@@ -86,7 +88,7 @@ var owners = map[string]certs.Service{
 }
 
 func newFakeNode(t *testing.T) *fakeNode {
-	n := &fakeNode{t: t, tree: certstest.Kubeadm(t, "cp1"), start: time.Now(), all: map[certs.Service]*fakeComponent{},
+	n := &fakeNode{t: t, tree: certstest.Kubeadm(t, "cp1"), start: time.Now(), ordered: make(chan struct{}, 1), all: map[certs.Service]*fakeComponent{},
 		breaks: map[certs.Service]bool{}, stuck: map[certs.Service]bool{}, keepsOld: map[certs.Service]bool{},
 		unhealthy: map[certs.Service]bool{}, refuses: map[certs.Service]bool{}, original: map[string]string{}, elsewhere: map[certs.Service]bool{}, rejects: func(inventory.Certificate, *x509.Certificate) error { return nil }}
 	for name := range owners {

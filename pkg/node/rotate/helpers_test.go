@@ -87,7 +87,7 @@ func (n *fakeNode) newEngine() (*Engine, *records) {
 				select {
 				case <-ctx.Done():
 					return nil, ctx.Err()
-				case <-time.After(100 * time.Millisecond):
+				case <-n.ordered:
 				}
 			}
 		},
@@ -132,6 +132,10 @@ func (n *fakeNode) putOrder(o nodeapi.Order) {
 	}
 	if _, err := r.PutOrder(o); err != nil {
 		n.t.Fatal(err)
+	}
+	select {
+	case n.ordered <- struct{}{}:
+	default: // the engine has not read the inbox since the last order
 	}
 }
 
