@@ -212,7 +212,7 @@ bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, prin
 	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
 
 .PHONY: standin
-standin: ## Rotate by a distribution's command, with a stand-in for RKE2 and K3s below the real systemd, and Docker containers by the real Docker (root, Debian); part of soak
+standin: ## Rotate by a distribution's command, with stand-ins for RKE2, K3s and MicroK8s below the real systemd, and Docker containers by the real Docker (root, Debian); part of soak
 	@test/tools/need systemd-container curl
 	@STANDIN=yes go test -vet=off -count=1 -v ./test/standin
 
