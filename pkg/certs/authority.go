@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -30,6 +31,29 @@ func CanSign(ca *x509.Certificate, now time.Time) error {
 		return fmt.Errorf("certificate %q is not a certificate authority: its basic constraints lack CA:TRUE, so no peer accepts its signatures", ca.Subject)
 	case ca.KeyUsage != 0 && ca.KeyUsage&x509.KeyUsageCertSign == 0:
 		return fmt.Errorf("certificate authority %q may not sign certificates: its key usage lacks \"cert sign\", so no peer accepts its signatures", ca.Subject)
+	}
+	return nil
+}
+
+// CheckNameConstraints returns an error if the name constraints of a CA, or of an intermediate one
+// in the chain, exclude a name of the chain's leaf, so that peers refuse it. Other faults of the
+// chain are no error.
+func CheckNameConstraints(chain []*x509.Certificate, ca *x509.Certificate, now time.Time) error {
+	constrained := func(c *x509.Certificate) bool {
+		return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidNameConstraints) })
+	}
+	if !constrained(ca) && !slices.ContainsFunc(chain, constrained) {
+		return nil
+	}
+	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	options.Roots.AddCert(ca)
+	for _, c := range chain[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(options)
+	var invalid x509.CertificateInvalidError
+	if errors.As(err, &invalid) && (invalid.Reason == x509.CANotAuthorizedForThisName || invalid.Reason == x509.UnconstrainedName) {
+		return fmt.Errorf("certificate authority %q may not sign these names: %s", ca.Subject, invalid.Detail)
 	}
 	return nil
 }

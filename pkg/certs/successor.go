@@ -17,12 +17,13 @@ const (
 )
 
 var (
-	oidSubjectKeyID   = asn1.ObjectIdentifier{2, 5, 29, 14}
-	oidKeyUsage       = asn1.ObjectIdentifier{2, 5, 29, 15}
-	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
-	oidBasic          = asn1.ObjectIdentifier{2, 5, 29, 19}
-	oidAuthorityKeyID = asn1.ObjectIdentifier{2, 5, 29, 35}
-	oidExtKeyUsage    = asn1.ObjectIdentifier{2, 5, 29, 37}
+	oidSubjectKeyID    = asn1.ObjectIdentifier{2, 5, 29, 14}
+	oidKeyUsage        = asn1.ObjectIdentifier{2, 5, 29, 15}
+	oidSubjectAltName  = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidBasic           = asn1.ObjectIdentifier{2, 5, 29, 19}
+	oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
+	oidAuthorityKeyID  = asn1.ObjectIdentifier{2, 5, 29, 35}
+	oidExtKeyUsage     = asn1.ObjectIdentifier{2, 5, 29, 37}
 	// Signed certificate timestamps and the poison of a precertificate (RFC 6962).
 	oidTimestamps = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
 	oidPoison     = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 3}

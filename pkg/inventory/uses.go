@@ -18,6 +18,9 @@ const (
 	SigningKey KeyUseKind = "SigningKey"
 	// EtcdAuthKey: it signs or verifies the tokens of etcd's own users (--auth-token=jwt).
 	EtcdAuthKey KeyUseKind = "EtcdAuthKey"
+	// KubeconfigKey: it belongs to a certificate that is embedded in a kubeconfig, which names the
+	// key's file. The two are never renewed.
+	KubeconfigKey KeyUseKind = "KubeconfigKey"
 )
 
 // KeyUse is one further use of a key.
@@ -37,6 +40,8 @@ func (u KeyUse) String() string {
 		what = "signs certificates"
 	case EtcdAuthKey:
 		what = "signs or verifies the tokens of etcd's users"
+	case KubeconfigKey:
+		what = "belongs to a certificate in a kubeconfig"
 	case ServiceAccountKey:
 	}
 	if u.Service == "" {

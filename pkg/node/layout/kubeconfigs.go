@@ -47,6 +47,9 @@ func (d *discovery) apiClient(p *program, conf, host string, user *KubeconfigUse
 		return nil
 	}
 	c := &inventory.Client{Kind: inventory.ToAPIServer, Address: address, ServerName: user.Cluster.TLSServerName, CAFile: host}
+	if len(user.Cluster.CAData) > 0 {
+		d.out.EmbeddedCAs = append(d.out.EmbeddedCAs, user.Cluster.CAData)
+	}
 	if user.Cluster.CAFile != "" {
 		if ca, ok := d.hostPath(p, pathWithin(conf, user.Cluster.CAFile)); ok {
 			c.CAFile = ca
@@ -72,6 +75,7 @@ func (d *discovery) addUser(p *program, conf string, user *KubeconfigUser, r rol
 				d.notInspected(p.service, host, "the kubeconfig holds a client certificate but not its key")
 				return true
 			}
+			d.addKeyUse(p, inventory.KubeconfigKey, host, key)
 			d.addSplit(p, inventory.Store{Kind: inventory.Kubeconfig, Cert: host, User: user.Name}, r,
 				fmt.Sprintf("%q holds the certificate, and its key is in %q", host, key))
 			return true

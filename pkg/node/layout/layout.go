@@ -26,6 +26,8 @@ type Layout struct {
 	Node inventory.Node
 	// Authorities are files in which certificates of CAs are expected.
 	Authorities []AuthorityFile
+	// EmbeddedCAs are the bundles in kubeconfigs, PEM, by which their users verify API servers.
+	EmbeddedCAs [][]byte
 	// Directories are those in which named certificates lie. Package scan finds unnamed ones
 	// next to them.
 	Directories []Directory

@@ -39,6 +39,8 @@ func (a *authority) displayName() string {
 type authorities struct {
 	all     []*authority
 	issuers map[*entry]*authority
+	// embedded are the CAs in kubeconfigs, by which servers are verified.
+	embedded []*x509.Certificate
 }
 
 // loadAuthorities reads the CA files that components name.
@@ -61,6 +63,11 @@ func loadAuthorities(root hostfs.Root, found *layout.Layout) *authorities {
 				a.flagKeys = []string{f.Key}
 			}
 			known.addCAs(a)
+		}
+	}
+	for _, data := range found.EmbeddedCAs {
+		if chain, err := certs.ParsePEM(data); err == nil {
+			known.embedded = append(known.embedded, chain...)
 		}
 	}
 	return known
@@ -120,8 +127,13 @@ func (k *authorities) bundleWith(e *entry) *authority {
 }
 
 // namesakeOf returns a CA with the name of a certificate's issuer, or nil. It considers only
-// CAs that components name: others may belong to another cluster, or be outdated.
+// CAs that components name: others may belong to another cluster, or be outdated. There is none
+// for a serving certificate of a CA in kubeconfigs: that of clients may have the same name.
 func (k *authorities) namesakeOf(e *entry) *authority {
+	issued := func(ca *x509.Certificate) bool { return certs.IsIssuedBy(e.leafCert(), ca) }
+	if len(e.Served) > 0 && slices.ContainsFunc(k.embedded, issued) {
+		return nil
+	}
 	for _, a := range k.all {
 		if a.isNamed() && string(a.cert.RawSubject) == string(e.leafCert().RawIssuer) {
 			return a

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"crypto/x509"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -97,6 +98,53 @@ func TestAPairOfAPublicCAIsLeftOut(t *testing.T) {
 	require.Len(t, left, 1)
 	assert.True(t, strings.HasSuffix(left[0].Path, "/public.crt"), left[0].Path)
 	assert.Contains(t, left[0].Reason, `its CA "Public CA" is not here`)
+}
+
+// TestACAThatPeersRefuseBlocksNothingElse: the serving certificate of a kubelet, which no API
+// server verifies by default, is of a CA that may not sign it.
+func TestACAThatPeersRefuseBlocksNothingElse(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*x509.Certificate)
+		reason string
+	}{
+		"without CA:TRUE": {func(c *x509.Certificate) { c.IsCA = false }, "lack CA:TRUE"},
+		"without a usage": {func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }, `lacks "cert sign"`},
+		"for other names": {func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"elsewhere.example"} }, "may not sign these names"},
+		"for other addresses": {func(c *x509.Certificate) {
+			c.PermittedIPRanges = []*net.IPNet{{IP: net.IP{192, 0, 2, 0}, Mask: net.CIDRMask(24, 32)}}
+		}, "may not sign these names"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := kubeadmNode(t)
+			ca := certstest.NewCA(t, "kubelet-ca", certstest.Template(tt.change))
+			n.WritePair(t, certstest.KubeletDir+"/kubelet-ca", ca.Pair())
+			n.WritePair(t, certstest.KubeletDir+"/serving", ca.Leaf(t, certstest.Name("cp1"), certstest.SANs("cp1", "10.0.0.11")))
+			n.putFile(t, "/var/lib/kubelet/config.yaml", []byte("tlsCertFile: pki/serving.crt\ntlsPrivateKeyFile: pki/serving.key\nrotateCertificates: true\n"+
+				"authentication: {x509: {clientCAFile: pki/kubelet-ca.crt}}\nstaticPodPath: /etc/kubernetes/manifests\n"))
+			renewed, left := planNames(t, n.scanAt(t, certstest.Now), plan.RestartNever, certs.Kubelet)
+			assert.Equal(t, []string{"kubelet-client"}, renewed)
+			require.Len(t, left, 1)
+			assert.Equal(t, "kubelet-server", left[0].Name)
+			assert.Contains(t, left[0].Reason, tt.reason)
+		})
+	}
+}
+
+// TestServingCAWithTheNameOfTheClients: clients verify the API server by another CA than it does
+// them, and both have one name. The key of the first is elsewhere.
+func TestServingCAWithTheNameOfTheClients(t *testing.T) {
+	n := kubeadmNode(t)
+	ca := certstest.NewCA(t, "kubernetes")
+	pair := ca.Leaf(t, certstest.Name("kube-apiserver"), certstest.SANs("kubernetes"))
+	n.WritePair(t, certstest.PKIDir+"/apiserver", pair)
+	n.served["127.0.0.1:6443"] = pair.Leaf()
+	n.putFile(t, "/etc/kubernetes/scheduler.conf", certstest.Kubeconfig(t, ca, "system:kube-scheduler", n.Pairs["scheduler.conf"]))
+	got := n.scanAt(t, certstest.Now)
+	assert.Equal(t, certs.OK, certificateNamed(t, got, "apiserver").Status)
+	renewed, left := planNames(t, got, plan.RestartAlways, certs.KubeAPIServer)
+	assert.Len(t, renewed, 3)
+	require.Len(t, left, 1)
+	assert.Contains(t, left[0].Reason, `its CA "kubernetes" is not here`)
 }
 
 // TestADamagedPairKeepsItsComponentFromBeingRestarted, but not the other components.

@@ -47,6 +47,25 @@ func TestKubeconfigWithOneOfTwoEmbedded(t *testing.T) {
 	}
 }
 
+// TestKeyOfAKubeconfigsCertificateIsKept: the kubeconfig of a component names the key of another
+// pair, and holds a certificate for it. A new key would not fit that one.
+func TestKeyOfAKubeconfigsCertificateIsKept(t *testing.T) {
+	const key = certstest.PKIDir + "/apiserver-kubelet-client.key"
+	n := kubeadmNode(t)
+	p := n.CA.Leaf(t, certstest.Name("system:kube-scheduler"), certstest.OfKey(n.Pairs["apiserver-kubelet-client"].Key))
+	conf := certstest.Kubeconfig(t, n.CA, "system:kube-scheduler", p)
+	n.putFile(t, "/etc/kubernetes/scheduler.conf", bytes.Replace(conf, []byte("client-key-data: "+base64.StdEncoding.EncodeToString(p.KeyPEM(t))), []byte("client-key: "+key), 1))
+	n.withArgs(certs.KubeScheduler, 403, "d", nil, "/etc/kubernetes/scheduler.conf")
+	got := n.scanAt(t, certstest.Now)
+	kept := got.KeptKey(certificateNamed(t, got, "apiserver-kubelet-client"))
+	if kept != "also belongs to a certificate in a kubeconfig (/etc/kubernetes/scheduler.conf of kube-scheduler)" {
+		t.Errorf("kept: %q", kept)
+	}
+	if kept := got.KeptKey(certificateNamed(t, got, "apiserver")); kept != "" {
+		t.Errorf("the key of apiserver is kept: %q", kept)
+	}
+}
+
 // TestBootstrapKubeconfig: its client certificate is listed as not in use and needs no action,
 // also when it expires soon.
 func TestBootstrapKubeconfig(t *testing.T) {

@@ -51,6 +51,10 @@ func (e *entry) chainProblem(known *authorities, now time.Time) string {
 		case now.Before(ca.cert.NotBefore):
 			return fmt.Sprintf("its CA %q is valid only from %s; check this node's clock", ca.displayName(), ca.cert.NotBefore.UTC().Format(time.RFC3339))
 		}
+		problem := cmp.Or(certs.CanSign(ca.cert, now), certs.CheckNameConstraints(e.chain, ca.cert, now))
+		if problem != nil {
+			return problem.Error()
+		}
 		return ""
 	}
 	if ca := known.namesakeOf(e); ca != nil && !e.bringsIssuer() {
