@@ -2,8 +2,11 @@ package layout
 
 import (
 	"cmp"
+	"fmt"
 	"path"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -73,8 +76,8 @@ func (d *discovery) addCertificate(s certs.Service, store inventory.Store, r rol
 	})
 }
 
-// storeKey identifies a store by the real paths of its files, so that two names of one pair are
-// one certificate.
+// storeKey identifies a store by the real places of its files, so that two names of one pair are
+// one certificate: by symlinks, or by a directory that is mounted twice.
 func (d *discovery) storeKey(s inventory.Store) string {
 	resolved := func(p string) string {
 		if p == "" {
@@ -84,9 +87,19 @@ func (d *discovery) storeKey(s inventory.Store) string {
 		if err != nil {
 			return p
 		}
-		return local
+		return placeOfFile(local)
 	}
 	return resolved(s.Cert) + "\x00" + resolved(s.Key) + "\x00" + s.User
+}
+
+// placeOfFile identifies a file by its directory, whatever path leads to that, and its name. The
+// file itself does not identify it: a hard link in another directory stays when it is replaced.
+func placeOfFile(local string) string {
+	var stat unix.Stat_t
+	if err := unix.Stat(path.Dir(local), &stat); err != nil {
+		return local
+	}
+	return fmt.Sprintf("%d:%d/%s", stat.Dev, stat.Ino, path.Base(local))
 }
 
 // addAuthority records a file of CA certificates that a component names.

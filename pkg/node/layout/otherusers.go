@@ -22,6 +22,9 @@ type reader struct {
 	// runs reports whether it runs, and enabled whether it is started at boot; nil: only its
 	// supervisor knows.
 	runs, enabled func() bool
+	// packaged: it is a unit of a package that need not have to do with the cluster, so that its own
+	// certificates are not listed.
+	packaged bool
 }
 
 // OtherUsers returns the static pods, Docker containers and units that read a file of a certificate and are
@@ -97,7 +100,7 @@ const maxNamed = 64
 func (l *Layout) OtherPrograms(root hostfs.Root) []OtherProgram {
 	var out []OtherProgram
 	for _, r := range l.readers {
-		if len(r.files) == 0 || r.runs != nil && !r.runs() && !r.enabled() {
+		if len(r.files) == 0 || r.packaged || r.runs != nil && !r.runs() && !r.enabled() {
 			continue
 		}
 		p := OtherProgram{Name: r.user.Name}
@@ -150,10 +153,11 @@ func (d *discovery) findReaders(programs []*program) {
 	running := sync.OnceValue(func() map[string]bool { return runningUnits(d.root) })
 	for _, listed := range d.unitList().units {
 		name := listed.name
-		if own[name] || listed.preset && !isSuggestive(name) {
+		packaged := listed.preset && !isSuggestive(name)
+		if own[name] || packaged && !running()[name] { // packages install hundreds of units
 			continue
 		}
-		d.readUnit(name, func() bool { return running()[name] }, func() bool { return d.enabled()[name] })
+		d.readUnit(name, packaged, func() bool { return running()[name] }, func() bool { return d.enabled()[name] })
 	}
 }
 
@@ -192,12 +196,12 @@ func (d *discovery) noteMount(r *reader, host string) {
 	}
 }
 
-func (d *discovery) readUnit(name string, runs, enabled func() bool) {
+func (d *discovery) readUnit(name string, packaged bool, runs, enabled func() bool) {
 	u, ok := d.loadedUnit(name)
 	if !ok {
 		return
 	}
-	r := reader{files: map[string]bool{}, runs: runs, enabled: enabled, user: inventory.OtherUser{
+	r := reader{files: map[string]bool{}, runs: runs, enabled: enabled, packaged: packaged, user: inventory.OtherUser{
 		Kind: inventory.OtherUnit, Name: name, Unit: name, Restartable: true, GraceSeconds: u.grace,
 	}}
 	files := resolver{workDir: u.workDir, mounts: u.mounts}
@@ -212,6 +216,9 @@ func (d *discovery) readUnit(name string, runs, enabled func() bool) {
 		if _, ok := recognizeArgs(argv); ok {
 			return
 		}
+		words = append(words, argv...)
+	}
+	for _, argv := range u.expand(u.execBeside) {
 		words = append(words, argv...)
 	}
 	d.noteFiles(r.files, files, words)

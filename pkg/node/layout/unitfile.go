@@ -54,9 +54,11 @@ type unit struct {
 	name      string   // "kubelet.service"
 	path      string   // of its main file
 	execStart []string // command lines as written
-	env       map[string]string
-	workDir   string
-	killMode  string // as written; empty: systemd's default, control-group
+	// execBeside are those of ExecStartPre and ExecStartPost, such as one that copies a file.
+	execBeside []string
+	env        map[string]string
+	workDir    string
+	killMode   string // as written; empty: systemd's default, control-group
 	// credentials are the files of LoadCredential, and mounts those of BindPaths and
 	// BindReadOnlyPaths.
 	credentials []string
@@ -128,6 +130,8 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 			} else {
 				u.execStart = append(u.execStart, value)
 			}
+		case "ExecStartPre", "ExecStartPost":
+			u.execBeside = append(u.execBeside, value) // an empty one has no words
 		case "Environment":
 			if value == "" {
 				clear(u.env)
@@ -163,7 +167,7 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 		}
 	}
 	// Files take precedence over Environment=, in any order in the unit.
-	for _, f := range files {
+	for _, f := range matchingFiles(root, files) {
 		if data, err := root.ReadFile(f); err == nil {
 			maps.Copy(u.env, parseEnvFile(string(data)))
 		}
@@ -171,9 +175,12 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 }
 
 // expandedCommands are the command lines that the unit starts, expanded.
-func (u *unit) expandedCommands() [][]string {
+func (u *unit) expandedCommands() [][]string { return u.expand(u.execStart) }
+
+// expand splits command lines into words, with the unit's variables.
+func (u *unit) expand(lines []string) [][]string {
 	var out [][]string
-	for _, line := range u.execStart {
+	for _, line := range lines {
 		words := lexWords(strings.TrimLeft(line, "-@:+!|"))
 		if argv := expandUnit(words, u.env); len(argv) > 0 {
 			out = append(out, argv)

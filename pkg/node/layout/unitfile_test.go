@@ -62,10 +62,14 @@ func TestLoadUnitWithDropIns(t *testing.T) {
 	n := layouttest.NewNode(t)
 	n.WriteFile("/usr/lib/systemd/system/etcd@.service", strings.Join([]string{
 		"# comment", "[Unit]", "ExecStart=/not/this/section", "[Service]",
-		"Environment=A=1 \"B=two words\"", "Environment=C=vendor", "EnvironmentFile=-/etc/none", "EnvironmentFile=/etc/etcd.env",
+		"Environment=A=1 \"B=two words\"", "Environment=C=vendor", "EnvironmentFile=-/etc/none", "EnvironmentFile=/etc/etcd.env", "EnvironmentFile=-/etc/etcd.d/*.env",
 		"WorkingDirectory=-/var/lib/etcd", "ExecStart=-/usr/bin/etcd --name=%i \\", "; comment between", "  --data-dir=${D} \\", "  $MORE",
 	}, "\n"))
 	n.WriteFile("/etc/etcd.env", "# comment\nD='/data dir'\nMORE=\"--x=1 --y=2\"\nC=file\nnot a line\n")
+	n.WriteFile("/etc/etcd.d/1.env", "F=first\nG=first\n")
+	n.WriteFile("/etc/etcd.d/2.env", "G=second\n")
+	n.WriteFile("/etc/etcd.d/.3.env", "G=hidden\n")
+	n.WriteFile("/etc/etcd.d/4.env.bak", "G=backup\n")
 	n.WriteFile("/usr/lib/systemd/system/etcd@.service.d/10-a.conf", "[Service]\nEnvironment=A=vendor\n")
 	n.WriteFile("/etc/systemd/system/etcd@.service.d/10-a.conf", "[Service]\nEnvironment=A=admin\n")
 	n.WriteFile("/etc/systemd/system/etcd@n1.service.d/20-b.conf", "[Service]\nEnvironment=E=instance\n")
@@ -78,7 +82,7 @@ func TestLoadUnitWithDropIns(t *testing.T) {
 	if got := u.expandedCommands(); len(got) != 1 || !slices.Equal(got[0], want) {
 		t.Errorf("commands = %q, want %q", got, want)
 	}
-	for name, want := range map[string]string{"A": "admin", "B": "two words", "C": "file", "E": "instance"} {
+	for name, want := range map[string]string{"A": "admin", "B": "two words", "C": "file", "E": "instance", "F": "first", "G": "second"} {
 		if u.env[name] != want {
 			t.Errorf("%s = %q, want %q", name, u.env[name], want)
 		}

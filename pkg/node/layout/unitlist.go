@@ -64,6 +64,29 @@ func (l unitList) enabledUnits(root hostfs.Root) map[string]bool {
 	return out
 }
 
+// matchingFiles returns files in the place of the patterns of EnvironmentFile, in which systemd
+// takes wildcards; here only in the last part of a path.
+func matchingFiles(root hostfs.Root, patterns []string) []string {
+	var out []string
+	for _, pattern := range patterns {
+		if !strings.ContainsAny(pattern, "*?[") {
+			out = append(out, pattern)
+			continue
+		}
+		entries, err := root.ReadDir(path.Dir(pattern))
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			hidden := strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(path.Base(pattern), ".")
+			if fits, err := path.Match(path.Base(pattern), e.Name()); err == nil && fits && !hidden {
+				out = append(out, path.Join(path.Dir(pattern), e.Name()))
+			}
+		}
+	}
+	return out
+}
+
 // loadedUnit is loadUnit, once for each unit.
 func (d *discovery) loadedUnit(name string) (*unit, bool) {
 	u, known := d.units[name]

@@ -80,6 +80,18 @@ func TestOtherUsersOfAFile(t *testing.T) {
 		"a unit that a timer starts": {func(n *node) {
 			n.Node.WriteFile("/etc/systemd/system/backup.service", "[Service]\nExecStart=/usr/bin/backup --kubeconfig "+admin+"\n")
 		}, "admin.conf", ""},
+		"a unit of a package, by its configuration": {func(n *node) {
+			n.Node.WriteFile("/usr/lib/systemd/system/haproxy.service", "[Service]\nExecStart=/usr/sbin/haproxy -f /etc/haproxy/haproxy.cfg\n")
+			n.Node.WriteFile("/etc/haproxy/haproxy.cfg", "listen x\n  bind *:8443 ssl crt "+certstest.PKIDir+"/apiserver.crt\n")
+			n.AddProcess(700, layouttest.UnitCgroup("haproxy.service"), "/usr/sbin/haproxy")
+		}, "apiserver", "Systemd haproxy.service"},
+		"a unit of a package that does not run": {func(n *node) {
+			n.Node.WriteFile("/usr/lib/systemd/system/telegraf.service", "[Service]\nExecStart=/usr/bin/telegraf --kubeconfig="+admin+"\n")
+		}, "admin.conf", ""},
+		"a unit that copies it before its start": {func(n *node) {
+			n.Node.WriteFile("/etc/systemd/system/exporter.service", "[Service]\nExecStartPre=+/usr/bin/install -o exporter "+admin+" /run/exporter\nExecStart=/usr/bin/exporter\n")
+			n.AddProcess(700, layouttest.UnitCgroup("exporter.service"), "/usr/bin/exporter")
+		}, "admin.conf", "Systemd exporter.service"},
 		"a unit that names it from its working directory": {func(n *node) {
 			n.Node.WriteFile("/etc/systemd/system/exporter.service", "[Service]\nWorkingDirectory=/etc/kubernetes\nExecStart=/usr/bin/exporter --kubeconfig=admin.conf\n")
 			n.AddProcess(700, layouttest.UnitCgroup("exporter.service"), "/usr/bin/exporter")
