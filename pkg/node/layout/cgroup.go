@@ -99,7 +99,7 @@ func placeProcess(paths, init map[string]string) placement {
 	var p placement
 	unitOfPodman := false
 	for hierarchy, path := range paths {
-		prefix := strings.TrimSuffix(init[hierarchy], "/init.scope")
+		prefix := strings.TrimSuffix(strings.TrimSuffix(init[hierarchy], "/init.scope"), "/init")
 		if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || rest[0] == '/') {
 			path = rest
 		}

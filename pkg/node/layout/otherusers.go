@@ -216,6 +216,8 @@ func (d *discovery) readUnit(name string, packaged bool, runs, enabled func() bo
 		if _, ok := recognizeArgs(argv); ok {
 			return
 		}
+		// The restart of a container runtime may end the containers of components.
+		r.user.Restartable = r.user.Restartable && !slices.Contains(containerRuntimes, programName(argv[0]))
 		words = append(words, argv...)
 	}
 	for _, argv := range u.expand(u.execBeside) {
@@ -224,6 +226,9 @@ func (d *discovery) readUnit(name string, packaged bool, runs, enabled func() bo
 	d.noteFiles(r.files, files, words)
 	d.out.readers = append(d.out.readers, r)
 }
+
+// containerRuntimes are the programs whose units are not restarted because of a file.
+var containerRuntimes = []string{"dockerd", "containerd", "crio", "cri-dockerd"}
 
 // controlPlane reports whether the node has a control plane, whose kubeconfigs are expected
 // here.

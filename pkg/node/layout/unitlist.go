@@ -111,8 +111,8 @@ func runningUnits(root hostfs.Root) map[string]bool {
 		if !bytes.Contains(groups, []byte(".service")) {
 			continue // in no unit
 		}
-		if unit := placeProcess(cgroupPaths(groups), init).unit; unit != "" {
-			out[unit] = true
+		if place := placeProcess(cgroupPaths(groups), init); place.unit != "" && !place.nested {
+			out[place.unit] = true
 		}
 	}
 	return out

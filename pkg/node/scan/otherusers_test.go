@@ -85,6 +85,10 @@ func TestOtherUsersOfAFile(t *testing.T) {
 			n.Node.WriteFile("/etc/haproxy/haproxy.cfg", "listen x\n  bind *:8443 ssl crt "+certstest.PKIDir+"/apiserver.crt\n")
 			n.AddProcess(700, layouttest.UnitCgroup("haproxy.service"), "/usr/sbin/haproxy")
 		}, "apiserver", "Systemd haproxy.service"},
+		"a container runtime": {func(n *node) {
+			n.Node.WriteFile("/usr/lib/systemd/system/docker.service", "[Service]\nExecStart=/usr/bin/dockerd --tlsverify --tlscert="+certstest.PKIDir+"/apiserver.crt --tlskey="+certstest.PKIDir+"/apiserver.key\n")
+			n.AddProcess(700, layouttest.UnitCgroup("docker.service"), "/usr/bin/dockerd")
+		}, "apiserver", "Systemd docker.service!"},
 		"a unit of a package that does not run": {func(n *node) {
 			n.Node.WriteFile("/usr/lib/systemd/system/telegraf.service", "[Service]\nExecStart=/usr/bin/telegraf --kubeconfig="+admin+"\n")
 		}, "admin.conf", ""},
