@@ -1,9 +1,12 @@
 package scan
 
 import (
+	"context"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -60,6 +63,27 @@ func TestCertificateFileWithTwoKeyFilesIsLeftOut(t *testing.T) {
 		assert.Contains(t, left[0].Reason, "give each a certificate file of its own")
 		assert.NotContains(t, renewed, want)
 		assert.NotEmpty(t, renewed)
+	}
+}
+
+// TestImmutableFilesAreLeftOut: a file that not even root can replace blocks no other one.
+func TestImmutableFilesAreLeftOut(t *testing.T) {
+	for _, path := range []string{"/apiserver.key", "/etcd"} {
+		n := kubeadmNode(t)
+		local := n.Tree.Local(certstest.PKIDir + path)
+		if out, err := exec.CommandContext(t.Context(), "chattr", "+i", local).CombinedOutput(); err != nil {
+			t.Skipf("files cannot be made immutable here: %v: %s", err, out)
+		}
+		t.Cleanup(func() {
+			assert.NoError(t, exec.CommandContext(context.WithoutCancel(t.Context()), "chattr", "-i", local).Run())
+		})
+		renewed, left := planNames(t, n.scanAt(t, certstest.Now), plan.RestartIfNeeded, certs.Etcd, certs.KubeAPIServer)
+		assert.Contains(t, renewed, "front-proxy-client")
+		require.NotEmpty(t, left)
+		for _, l := range left {
+			assert.Contains(t, l.Reason, fmt.Sprintf("%q is immutable", certstest.PKIDir+path))
+		}
+		assert.Len(t, renewed, 7-len(left))
 	}
 }
 

@@ -94,6 +94,7 @@ func TakeInventory(ctx context.Context, root hostfs.Root, opts Options) inventor
 		entries[i].findIssuer(known)
 	}
 	leaveSharedFiles(root, entries)
+	leaveImmutable(root, entries)
 	addOtherUsers(root, &found, entries)
 	node.Certificates = node.Certificates[:0]
 	for i := range entries {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 )
 
 // leaveSharedFiles leaves out certificates of one file that components name with different key
@@ -20,6 +21,21 @@ func leaveSharedFiles(root hostfs.Root, entries []entry) {
 			e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
 			e.Reason = joinReasons(e.Reason, fmt.Sprintf("cannot be renewed: its certificate file is also that of %s, whose key is in %q: give each a certificate file of its own",
 				other.Name, other.keyFile()))
+		}
+	}
+}
+
+// leaveImmutable leaves out certificates whose files cannot be replaced, as some hardening guides
+// ask (chattr +i). Otherwise the commit of all of them would be rolled back.
+func leaveImmutable(root hostfs.Root, entries []entry) {
+	for i := range entries {
+		e := &entries[i]
+		if e.Issuer.IsByUnit() || e.Issuer.Kind == inventory.NoIssuer {
+			continue
+		}
+		if at := store.ImmutableAt(root, e.Store); at != "" {
+			e.Issuer = inventory.Issuer{Kind: inventory.NoIssuer}
+			e.Reason = joinReasons(e.Reason, fmt.Sprintf("cannot be renewed: %q is immutable or append-only (lsattr); remove that attribute, as by chattr -i", at))
 		}
 	}
 }

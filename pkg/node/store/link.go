@@ -42,8 +42,9 @@ type currentLink struct {
 	attr   attributes
 }
 
-// findLink returns the symlink at a path, or nil where a regular file is. Of several
-// links in a row it is the last: the one that the kubelet turns.
+// findLink returns the symlink at a path that the kubelet turns, by its name; of several links in a
+// row it is the last. Nil where a regular file is, or a link that another program made: its target is
+// replaced, which may have other names.
 func findLink(root hostfs.Root, host string) (*currentLink, error) {
 	var found *currentLink
 	for range maxLinks {
@@ -56,6 +57,9 @@ func findLink(root hostfs.Root, host string) (*currentLink, error) {
 			return nil, fmt.Errorf("stat %q: %w", host, err)
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+			if found != nil && !strings.HasSuffix(found.host, "-current"+pemSuffix) {
+				return nil, nil
+			}
 			return found, nil
 		}
 		text, err := os.Readlink(local)

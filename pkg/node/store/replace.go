@@ -11,8 +11,8 @@ import (
 
 // ReplaceStore replaces the certificate and key in a store. Every new file is complete and
 // durable beside its predecessor before the first one is renamed into place; of a pair, the key
-// comes first. Symlinks are followed and the real file is replaced, except for the link of a
-// Combined store, which is pointed to a new dated file as the kubelet does.
+// comes first. Symlinks are followed and the real file is replaced, except for the link "*-current.pem"
+// of a Combined store, which is pointed to a new dated file as the kubelet does.
 //
 // When ReplaceStore fails, the store is as before, as far as the system allows. When the
 // process is killed within ReplaceStore, each file is either old or new, but a pair may be

@@ -218,6 +218,7 @@ func TestReplaceOneFileWithBoth(t *testing.T) {
 		{"a pair whose paths are the same", inventory.Store{Kind: inventory.Pair, Cert: "/t/both.pem", Key: "/t/both.pem"}},
 		{"a pair whose paths lead to the same", inventory.Store{Kind: inventory.Pair, Cert: "/t/both.pem", Key: "/t/link.pem"}},
 		{"combined, without a symlink", inventory.Store{Kind: inventory.Combined, Cert: "/t/both.pem"}},
+		{"combined, behind a symlink that is not the kubelet's", inventory.Store{Kind: inventory.Combined, Cert: "/t/link.pem"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tree := certstest.Kubeadm(t, "cp1")
