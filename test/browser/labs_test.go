@@ -158,7 +158,7 @@ func (l *labs) kubectl(t *testing.T, args ...string) string {
 	return out
 }
 
-// plugin runs the plugin on the first cluster; it has to succeed.
+// plugin runs the plugin, on the first cluster without other flags; it has to succeed.
 func (l *labs) plugin(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := runCommand(t.Context(), filepath.Join(l.bin, "kubectl-rotate_certs"), args...)

@@ -13,7 +13,7 @@ var here *labs
 
 func TestMain(m *testing.M) {
 	if server := os.Getenv(relayTo); server != "" {
-		if err := relayConnections(server); err != nil {
+		if err := runRelay(server, os.Getenv(relayListen)); err != nil {
 			fmt.Fprintln(os.Stderr, "error: relay to another lab:", err)
 			os.Exit(1)
 		}

@@ -28,6 +28,15 @@ type page struct {
 // openDashboard starts Chromium and opens the address that the program printed.
 func (d *dashboard) openDashboard(t *testing.T) *page {
 	t.Helper()
+	p := startChromium(t)
+	p.open(d.address)
+	p.await("the first page", stepLimit, `document.querySelector("#clusters")`)
+	return p
+}
+
+// startChromium starts Chromium with an empty tab until the test ends.
+func startChromium(t *testing.T) *page {
+	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.ExecPath("chromium"),
 		// It reaches no other server, and must not try.
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
@@ -41,8 +50,6 @@ func (d *dashboard) openDashboard(t *testing.T) *page {
 	require.NoError(t, chromedp.Do(ctx), "start Chromium")
 	p := &page{t: t, ctx: ctx}
 	p.setView(wideLight)
-	p.open(d.address)
-	p.await("the first page", stepLimit, `document.querySelector("#clusters")`)
 	return p
 }
 

@@ -10,8 +10,12 @@ import (
 	"path/filepath"
 )
 
-// relayTo is the variable that makes this program a relay: its value is the address of an API server.
-const relayTo = "RELAY_TO"
+// Variables that make this program a relay: the address to which it connects, a path for a Unix
+// socket, and the address at which it listens; without one, it was given the listener.
+const (
+	relayTo     = "RELAY_TO"
+	relayListen = "RELAY_LISTEN"
+)
 
 // startRelay makes the API server of another lab reachable at a port of this network namespace. A
 // socket stays in the namespace in which it was opened: the listener is opened here, and the
@@ -50,10 +54,34 @@ func (l *labs) startRelay(c *cluster) error {
 	return nil
 }
 
-// relayConnections passes on what arrives at the listener that this process was started with, until
-// the process that started it has ended.
-func relayConnections(server string) error {
-	listener, err := net.FileListener(os.NewFile(3, "listener"))
+// relayFrom makes a server of this network namespace reachable in that of a cluster, at an address
+// there, until the returned closer is closed. A Unix socket with a path belongs to no namespace.
+func (l *labs) relayFrom(c *cluster, listen, server, socket string) (io.Closer, error) {
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the relay: %w", err)
+	}
+	go func() { _ = relayConnections(listener, server) }()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(filepath.Join(l.bin, "lab"), "run", "--name", c.lab, "--", self)
+	cmd.Env = append(os.Environ(), relayTo+"="+socket, relayListen+"="+listen)
+	cmd.Stderr = os.Stderr
+	relay, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the relay: %w", err)
+	}
+	return relay, nil
+}
+
+// runRelay passes on connections until the process that started this one has ended.
+func runRelay(server, listen string) error {
+	listener, err := openRelay(listen)
 	if err != nil {
 		return err
 	}
@@ -61,6 +89,18 @@ func relayConnections(server string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		_ = listener.Close()
 	}()
+	return relayConnections(listener, server)
+}
+
+func openRelay(listen string) (net.Listener, error) {
+	if listen == "" {
+		return net.FileListener(os.NewFile(3, "listener"))
+	}
+	return net.Listen("tcp", listen)
+}
+
+// relayConnections passes on what arrives at a listener until that is closed.
+func relayConnections(listener net.Listener, server string) error {
 	for {
 		from, err := listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -73,10 +113,14 @@ func relayConnections(server string) error {
 	}
 }
 
-// relayConnection connects a client with the API server until one of the two closes.
+// relayConnection connects a client with a server until one of the two closes.
 func relayConnection(from net.Conn, server string) {
 	defer from.Close()
-	to, err := net.Dial("tcp", server)
+	network := "tcp"
+	if filepath.IsAbs(server) {
+		network = "unix"
+	}
+	to, err := net.Dial(network, server)
 	if err != nil {
 		return // the client sees a closed connection
 	}

@@ -10,22 +10,29 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// installWatcher installs the watcher in the first cluster until the test ends. Its policy has no
-// limit for a day, which a cluster of one node reaches at once.
-func (l *labs) installWatcher(t *testing.T) {
+// noDailyLimit is a policy without a limit for a day, which a cluster of one node reaches at once,
+// with more of its spec.
+func noDailyLimit(t *testing.T, spec string) string {
 	t.Helper()
-	policy := filepath.Join(t.TempDir(), "policy.yaml")
-	require.NoError(t, os.WriteFile(policy, []byte("apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nmetadata: {name: default}\nspec: {limits: {rotationsPerDay: 0}}\n"), 0o600))
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	text := "apiVersion: rotate-certs.io/v1alpha1\nkind: RotationPolicy\nmetadata: {name: default}\nspec: {limits: {rotationsPerDay: 0}" + spec + "}\n"
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+// installWatcher installs the watcher in the cluster of a kubeconfig until the test ends.
+func (l *labs) installWatcher(t *testing.T, kubeconfig string, args ...string) {
+	t.Helper()
 	t.Cleanup(func() {
-		_, err := runCommand(context.WithoutCancel(t.Context()), filepath.Join(l.bin, "kubectl-rotate_certs"), "uninstall", "--yes", "--force")
+		_, err := runCommand(context.WithoutCancel(t.Context()), filepath.Join(l.bin, "kubectl-rotate_certs"), "uninstall", "--yes", "--force", "--kubeconfig", kubeconfig)
 		assert.NoError(t, err)
 	})
-	l.plugin(t, "install", "--policy", policy)
+	l.plugin(t, append([]string{"install", "--kubeconfig", kubeconfig}, args...)...)
 }
 
 // TestRotateWithTheWatcher has the watcher carry out rotations that the dialog requests.
 func TestRotateWithTheWatcher(t *testing.T) {
-	here.installWatcher(t)
+	here.installWatcher(t, writeKubeconfig(t, namedCluster{production, here.first}), "--policy", noDailyLimit(t, ""))
 	p := startDashboard(t, here.bothClusters(t)).openDashboard(t)
 	for _, test := range []struct{ name, service, file string }{
 		{"one service", "kube-controller-manager", managerFile},
