@@ -76,7 +76,6 @@ func TestKubeletServingIssuers(t *testing.T) {
 	}
 }
 
-// TestWorkerAsksTheCSRAPI: a worker has its CA's certificate but not the key.
 // TestSelfMadeCertificateThatAComponentTrustsIsKept: the API server verifies the kubelet by the
 // certificate that the kubelet made, and would refuse one of another CA.
 func TestSelfMadeCertificateThatAComponentTrustsIsKept(t *testing.T) {
@@ -93,6 +92,7 @@ func TestSelfMadeCertificateThatAComponentTrustsIsKept(t *testing.T) {
 	}
 }
 
+// TestWorkerAsksTheCSRAPI: a worker has its CA's certificate but not the key.
 func TestWorkerAsksTheCSRAPI(t *testing.T) {
 	n := kubeadmNode(t)
 	for _, f := range []string{"/ca.key", "/etcd/ca.key", "/front-proxy-ca.key"} {
