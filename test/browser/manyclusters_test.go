@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -32,12 +31,16 @@ func (l *labs) startNATS(t *testing.T) (first, second string) {
 	t.Helper()
 	const port = "4222"
 	server := exec.Command(filepath.Join(l.bin, "nats-server"), "--addr", "0.0.0.0", "--port", port, "--jetstream", "--store_dir", t.TempDir())
-	server.Stderr = os.Stderr
+	var log strings.Builder
+	server.Stderr = &log
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, server.Start())
 	t.Cleanup(func() {
 		assert.NoError(t, server.Process.Kill())
 		_ = server.Wait() // it was killed
+		if t.Failed() {
+			t.Logf("nats-server:\n%s", log.String())
+		}
 	})
 	socket := filepath.Join(t.TempDir(), "nats")
 	relay, err := l.relayFrom(l.second, net.JoinHostPort("0.0.0.0", port), net.JoinHostPort("127.0.0.1", port), socket)
