@@ -143,5 +143,8 @@ func TestAskAnotherCluster(t *testing.T) {
 			"browser-asker of cluster "+production+" asked for kube-controller-manager: refused")
 	}), "the other cluster refuses what its policy does not permit")
 	p.ask(address, "kube-scheduler")
-	require.NoError(t, poll(rotationLimit, func() bool { return here.fileSum(t, here.second, schedulerFile) != before }), "the other cluster rotates")
+	require.NoError(t, poll(rotationLimit, func() bool {
+		return here.kubectl(t, "--kubeconfig", other, "get", "certificaterotations", "-o", "jsonpath={.items[*].status.completionTime}") != ""
+	}), "the other cluster rotates, to the end: what is not ended the next rotation would continue")
+	assert.NotEqual(t, before, here.fileSum(t, here.second, schedulerFile))
 }
