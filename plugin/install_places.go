@@ -18,8 +18,9 @@ var hostDirectory = regexp.MustCompile(`^(/[a-zA-Z0-9._@+-]+)+$`)
 func validDirectory(dir string) bool { return hostDirectory.MatchString(dir) && path.Clean(dir) == dir }
 
 // neverShown are directories with sockets and devices by which an agent could become root on
-// its node, or with the kernel's data about other processes.
-var neverShown = []string{"/dev", "/proc", "/run", "/sys", "/var/run"}
+// its node, or with the kernel's data about other processes. MicroK8s has the sockets of containerd
+// and of its datastore among its data.
+var neverShown = []string{"/dev", "/proc", "/run", "/sys", "/var/run", "/var/snap/microk8s"}
 
 // validPlaces checks the directories that agents are to read.
 func validPlaces(s manifests.Settings) error {

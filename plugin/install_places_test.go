@@ -13,6 +13,7 @@ func TestInstallRefusesSensitiveAgentDirectories(t *testing.T) {
 		"a way up":             {"--agent-directory=/srv/../run", "want a directory of the nodes"},
 		"what YAML would read": {"--agent-directory=/srv: {}", "want a directory of the nodes"},
 		"the runtime's socket": {"--agent-directory=/run/containerd", "--agent-directory /run/containerd holds sockets or devices"},
+		"MicroK8s":             {"--agent-directory=/var/snap/microk8s/current", "--agent-directory /var/snap/microk8s/current holds sockets or devices"},
 		"what holds sockets":   {"--agent-directory=/var", "--agent-directory /var holds sockets or devices"},
 		"devices":              {"--agent-directory=/dev/", "--agent-directory /dev holds sockets or devices"},
 		"what it is shown":     {"--agent-directory=/etc/ssl", "--agent-directory /etc/ssl is not needed: agents read /etc"},

@@ -112,8 +112,8 @@ func hiddenDirectory(root hostfs.Root, file string) string {
 		return ""
 	}
 	_, missing := onTheWay(root, file)
-	// Of /var parts are mounted.
-	if missing == "" || filepath.Dir(missing) != "/" && filepath.Dir(missing) != "/var" {
+	// Of /var parts are mounted. What MicroK8s has there cannot be, since it has sockets among it.
+	if missing == "" || strings.HasPrefix(file, "/var/snap/microk8s/") || filepath.Dir(missing) != "/" && filepath.Dir(missing) != "/var" {
 		return ""
 	}
 	return missing

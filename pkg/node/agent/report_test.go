@@ -140,6 +140,7 @@ func TestReportNamesHiddenDirectories(t *testing.T) {
 	assert.Equal(t, "no such file"+hint, r.NotInspected[0].Reason)
 	assert.Equal(t, "no such file", r.NotInspected[1].Reason)
 	assert.Equal(t, "/var/snap", hidden("/var/snap/x"))
+	assert.Empty(t, hidden("/var/snap/microk8s/current"), "it holds sockets")
 }
 
 // TestAReportListsObstacles without values that change with the clock.

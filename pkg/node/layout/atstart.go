@@ -111,6 +111,8 @@ func killsPods(u *unit, dist *distribution, name string) string {
 func (d *distribution) reasonFor(c *inventory.Certificate, unit string, supervised map[certs.Service]*program) string {
 	byCommand := d.renewal == inventory.UnitCommand
 	switch {
+	case d.renewal == inventory.RestartCommand && c.Issuer.Kind == inventory.Throwaway:
+		return fmt.Sprintf("\"microk8s refresh-certs\" renews this certificate only together with its CA; if the kubelet made it (issuer NAME-ca@TIME), delete it and its key and restart %s: the kubelet makes a new one", cmp.Or(unit, d.unit))
 	case d.renewal == inventory.RestartCommand && supervised[certs.KubeAPIServer] == nil:
 		return "a worker of MicroK8s gets this certificate when it joins: take the node out of the cluster with \"microk8s leave\", and let it join again"
 	case d.renewal == inventory.RestartCommand:

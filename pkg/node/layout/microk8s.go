@@ -58,7 +58,11 @@ func (d *discovery) isSamePlace(a, b string) bool {
 
 // programs are the components of this node. A worker has no control plane.
 func (m *microk8s) programs() []*program {
-	var out []*program
+	out := []*program{}
+	if !m.d.fileExists(m.dir + "/args") {
+		m.d.notInspectedByDesign("", m.dir, "MicroK8s keeps its certificates here, beside sockets by which an agent could become root, so agents do not see them: use the plugin or, on the node, rotate-certs-node")
+		return out
+	}
 	add := func(s certs.Service, setting string) {
 		file := m.own.lastValue(setting)
 		if file == "" || m.d.isSamePlace(path.Dir(path.Dir(file)), m.dir) {

@@ -127,7 +127,7 @@ func TestWorkerOfMicroK8sHasNoControlPlane(t *testing.T) {
 		t.Errorf("components %+v, certificates %+v", l.Node.Components, l.Node.Certificates)
 	}
 	for _, c := range l.Node.Certificates {
-		if c.Issuer.Kind != inventory.NoIssuer || !strings.Contains(c.Reason, "microk8s leave") {
+		if c.Issuer.Kind != inventory.NoIssuer || c.Name != "kubelet-server" && !strings.Contains(c.Reason, "microk8s leave") {
 			t.Errorf("%s: %+v %q", c.Name, c.Issuer, c.Reason)
 		}
 	}
@@ -173,6 +173,20 @@ func removeFile(t *testing.T, n *layouttest.Node, path string) {
 	t.Helper()
 	if err := os.Remove(n.LocalPath(path)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAgentsDoNotSeeMicroK8s: its data is no directory that they may be given.
+func TestAgentsDoNotSeeMicroK8s(t *testing.T) {
+	n := layouttest.NewNode(t)
+	microk8sNode(n, true)
+	if err := os.RemoveAll(n.LocalPath("/var/snap")); err != nil {
+		t.Fatal(err)
+	}
+	l := DiscoverNode(n.Root, Options{})
+	missed := l.Node.NotInspected
+	if len(missed) != 1 || !missed[0].Informational || !strings.Contains(missed[0].Reason, "agents do not see them") || len(l.Node.Components) > 0 {
+		t.Errorf("not inspected: %+v, components %+v", missed, l.Node.Components)
 	}
 }
 
