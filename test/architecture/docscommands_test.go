@@ -58,19 +58,32 @@ func testsOf(t *testing.T, packages []string) string {
 	t.Helper()
 	var out strings.Builder
 	for _, p := range packages {
-		files, err := filepath.Glob(filepath.Join(top, p, "*_test.go"))
-		if err != nil || len(files) == 0 {
-			t.Errorf("%s has no tests (%v)", p, err)
+		if _, known := testsByPackage[p]; !known {
+			testsByPackage[p] = readTests(t, p)
 		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, found := range testFunction.FindAllSubmatch(data, -1) {
-				out.Write(found[1])
-				out.WriteString("\n")
-			}
+		out.WriteString(testsByPackage[p])
+	}
+	return out.String()
+}
+
+// testsByPackage holds what readTests found: documents name the same packages again and again.
+var testsByPackage = map[string]string{}
+
+func readTests(t *testing.T, directory string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(top, directory, "*_test.go"))
+	if err != nil || len(files) == 0 {
+		t.Errorf("%s has no tests (%v)", directory, err)
+	}
+	var out strings.Builder
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range testFunction.FindAllSubmatch(data, -1) {
+			out.Write(found[1])
+			out.WriteString("\n")
 		}
 	}
 	return out.String()
