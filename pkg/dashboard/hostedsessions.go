@@ -20,8 +20,8 @@ const (
 	longestToken   = 16 << 10
 )
 
-// hostedSession is the session of one user. It has pages of its own: results that one user was shown are never
-// an answer to another.
+// hostedSession is the session of one user. It has pages of its own: results that one user was
+// shown are never an answer to another.
 type hostedSession struct {
 	key     string
 	user    User
@@ -35,7 +35,8 @@ type hostedSession struct {
 	end     context.CancelFunc
 }
 
-// hostedSessions are the sessions by their key: the hash of a cookie, or the identity that a proxy names.
+// hostedSessions are the sessions by their key: the hash of a cookie, or the identity that a
+// proxy names.
 type hostedSessions struct {
 	now func() time.Time
 

@@ -75,9 +75,9 @@ func (r *run) refuseInVain() error {
 	}
 }
 
-// isVital reports whether etcd gets no quorum without a certificate, or an API server does not reach
-// it, or is trusted by no client. Both work without a valid certificate of etcd's health checks, of the front
-// proxy, and of the API server as client of kubelets.
+// isVital reports whether etcd gets no quorum without a certificate, or an API server does not
+// reach it, or is trusted by no client. Both work without a valid certificate of etcd's health
+// checks, of the front proxy, and of the API server as client of kubelets.
 func isVital(n *inventory.Node, l plan.LeftOut) bool {
 	i := slices.IndexFunc(n.Certificates, func(c inventory.Certificate) bool { return c.Name == l.Name && c.Store.Cert == l.Path })
 	switch l.Service {
@@ -138,9 +138,9 @@ func answers(h inventory.Health) bool {
 	return h.Etcd == nil || h.Etcd.Error == "" && h.Etcd.LeaderID != 0
 }
 
-// commitDead commits the nodes that do not answer and waits until the control plane does: at the same
-// time or, where etcd has its quorum with valid certificates, one after the other. Members with
-// expired certificates keep a quorum only until one of them restarts.
+// commitDead commits the nodes that do not answer and waits until the control plane does: at the
+// same time or, where etcd has its quorum with valid certificates, one after the other. Members
+// with expired certificates keep a quorum only until one of them restarts.
 func (r *run) commitDead(ctx context.Context, steps []plan.Step, quorum bool) error {
 	if len(steps) == 0 {
 		return nil

@@ -29,6 +29,9 @@ type fakeNode struct {
 	// ordered wakes the engine that waits for orders.
 	ordered chan struct{}
 
+	reading sync.Mutex
+	parsed  map[string]parsedStore // by the certificate's name
+
 	mu      sync.Mutex
 	all     map[certs.Service]*fakeComponent
 	started []certs.Service // by a restart, in order
@@ -88,7 +91,7 @@ var owners = map[string]certs.Service{
 }
 
 func newFakeNode(t *testing.T) *fakeNode {
-	n := &fakeNode{t: t, tree: certstest.Kubeadm(t, "cp1"), start: time.Now(), ordered: make(chan struct{}, 1), all: map[certs.Service]*fakeComponent{},
+	n := &fakeNode{t: t, tree: certstest.Kubeadm(t, "cp1"), start: time.Now(), ordered: make(chan struct{}, 1), parsed: map[string]parsedStore{}, all: map[certs.Service]*fakeComponent{},
 		breaks: map[certs.Service]bool{}, stuck: map[certs.Service]bool{}, keepsOld: map[certs.Service]bool{},
 		unhealthy: map[certs.Service]bool{}, refuses: map[certs.Service]bool{}, original: map[string]string{}, elsewhere: map[certs.Service]bool{}, rejects: func(inventory.Certificate, *x509.Certificate) error { return nil }}
 	for name := range owners {
@@ -114,12 +117,39 @@ func (n *fakeNode) onDisk(name string) *x509.Certificate {
 	return content.LeafCert()
 }
 
+// readStore reads a store. It is parsed again only if its files have changed.
 func (n *fakeNode) readStore(name string) store.Content {
+	files := n.filesOf(name)
+	n.reading.Lock()
+	last, known := n.parsed[name]
+	n.reading.Unlock()
+	if known && files == last.files {
+		return last.content
+	}
 	content, err := store.ReadStore(n.tree.Root, n.tree.Stores[name])
 	if err != nil {
 		n.t.Fatalf("read %s: %v", name, err)
 	}
+	if n.filesOf(name) == files { // not replaced meanwhile
+		n.reading.Lock()
+		n.parsed[name] = parsedStore{files, content}
+		n.reading.Unlock()
+	}
 	return content
+}
+
+// parsedStore is what the files of a store hold, and how that was parsed.
+type parsedStore struct {
+	files   [2]string
+	content store.Content
+}
+
+// filesOf returns what the files of a store hold; nothing for one that cannot be read.
+func (n *fakeNode) filesOf(name string) [2]string {
+	s := n.tree.Stores[name]
+	cert, _ := n.tree.Root.ReadFile(s.Cert)
+	key, _ := n.tree.Root.ReadFile(s.Key)
+	return [2]string{string(cert), string(key)}
 }
 
 // launchService starts a component: it reads its files, or dies of them.
