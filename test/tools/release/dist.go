@@ -12,8 +12,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 const (
@@ -72,11 +74,11 @@ func writeDistribution(ctx context.Context, source source, directory, manifest s
 	if err != nil {
 		return err
 	}
-	plugin, err := writeArchives(ctx, source, pluginBundle, directory, carried...)
+	plugin, err := writeArchives(ctx, source, pluginBundle, directory, carried)
 	if err != nil {
 		return err
 	}
-	node, err := writeArchives(ctx, source, nodeBundle, directory)
+	node, err := writeArchives(ctx, source, nodeBundle, directory, nodePrograms{})
 	if err != nil {
 		return err
 	}
@@ -97,35 +99,53 @@ func nodeEntry(target platform) string {
 	return fmt.Sprintf("%s-%s-%s", nodeProgram, target.os, target.arch)
 }
 
-// buildForNodes builds the node program for all nodes' platforms, as files of the plugin's archives.
-func buildForNodes(ctx context.Context, source source, work string) ([]entry, error) {
-	var entries []entry
+// nodePrograms are the files of the plugin's archives that are not built for their platform: the
+// node program for all nodes' platforms, and the notices of what is linked into it.
+type nodePrograms struct {
+	entries []entry
+	notices string
+}
+
+// buildForNodes builds the node program for all nodes' platforms.
+func buildForNodes(ctx context.Context, source source, work string) (nodePrograms, error) {
+	var out nodePrograms
 	for _, target := range nodePlatforms {
 		directory := filepath.Join(work, target.arch)
 		if err := source.build(ctx, target, directory, nodeProgram); err != nil {
-			return nil, fmt.Errorf("build %s for %s: %w", nodeProgram, target, err)
+			return out, fmt.Errorf("build %s for %s: %w", nodeProgram, target, err)
 		}
-		entries = append(entries, entry{nodeEntry(target), filepath.Join(directory, nodeProgram), 0o755})
+		out.entries = append(out.entries, entry{nodeEntry(target), filepath.Join(directory, nodeProgram), 0o755})
 	}
-	return entries, nil
+	notices, err := source.noticesOf(ctx, nodePlatforms[0], nodeProgram)
+	out.notices = "\n" + notices
+	return out, err
 }
 
-// writeArchives writes a bundle's archives, one for each platform, with more files in each.
-func writeArchives(ctx context.Context, source source, b bundle, directory string, more ...entry) ([]publishedArchive, error) {
-	var archives []publishedArchive
-	for _, target := range b.platforms {
-		archive, err := writeArchive(ctx, source, b, target, directory, more)
-		if err != nil {
-			return nil, fmt.Errorf("archive %s for %s: %w", b.name, target, err)
-		}
-		archives = append(archives, archive)
+// writeArchives writes a bundle's archives, one for each platform, with the node programs in each.
+// Most of the work is compression, so that every processor writes one of them at a time.
+func writeArchives(ctx context.Context, source source, b bundle, directory string, carried nodePrograms) ([]publishedArchive, error) {
+	archives := make([]publishedArchive, len(b.platforms))
+	failures := make([]error, len(b.platforms))
+	working := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var writers sync.WaitGroup
+	for n, target := range b.platforms {
+		writers.Go(func() {
+			working <- struct{}{}
+			defer func() { <-working }()
+			archive, err := writeArchive(ctx, source, b, target, directory, carried)
+			if err != nil {
+				failures[n] = fmt.Errorf("archive %s for %s: %w", b.name, target, err)
+			}
+			archives[n] = archive
+		})
 	}
-	return archives, nil
+	writers.Wait()
+	return archives, errors.Join(failures...)
 }
 
 // writeArchive builds a bundle's programs for one platform and archives them: as zip for
 // Windows, else as a compressed tar.
-func writeArchive(ctx context.Context, source source, b bundle, target platform, directory string, more []entry) (publishedArchive, error) {
+func writeArchive(ctx context.Context, source source, b bundle, target platform, directory string, carried nodePrograms) (publishedArchive, error) {
 	work, err := os.MkdirTemp("", "rotate-certs-dist-")
 	if err != nil {
 		return publishedArchive{}, err
@@ -139,13 +159,7 @@ func writeArchive(ctx context.Context, source source, b bundle, target platform,
 	if err != nil {
 		return publishedArchive{}, err
 	}
-	if len(more) > 0 {
-		carried, err := source.noticesOf(ctx, nodePlatforms[0], nodeProgram)
-		if err != nil {
-			return publishedArchive{}, err
-		}
-		text += "\n" + carried
-	}
+	text += carried.notices
 	if err := writeText(notices, text); err != nil {
 		return publishedArchive{}, err
 	}
@@ -155,7 +169,7 @@ func writeArchive(ctx context.Context, source source, b bundle, target platform,
 		entries = append(entries, entry{name, filepath.Join(work, name), 0o755})
 	}
 
-	entries = append(entries, more...)
+	entries = append(entries, carried.entries...)
 
 	write, extension := writeTarGzip, "tar.gz"
 	if target.os == "windows" {

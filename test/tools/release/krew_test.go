@@ -6,19 +6,26 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
+
+// buildKrew builds krew's own programs, once, and returns their directory.
+var buildKrew = sync.OnceValues(func() (string, error) {
+	command := exec.Command("../build", "krew")
+	command.Stderr = os.Stderr
+	out, err := command.Output()
+	return strings.TrimSpace(string(out)), err
+})
 
 // krewTools is the directory of krew's own programs.
 func krewTools(t *testing.T) string {
 	t.Helper()
-	command := exec.Command("../build", "krew")
-	command.Stderr = os.Stderr
-	out, err := command.Output()
+	directory, err := buildKrew()
 	if err != nil {
 		t.Fatalf("build krew: %v", err)
 	}
-	return strings.TrimSpace(string(out))
+	return directory
 }
 
 func validateManifest(t *testing.T, krew, manifest string) {
@@ -61,6 +68,7 @@ func runInstall(krew, manifest, archive string, target platform, root string) ([
 
 // Krew's checks are believed above, so they must be able to fail.
 func TestKrewRefusesWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	krew, directory := krewTools(t), t.TempDir()
 	manifest, archive := filepath.Join(directory, "rotate-certs.yaml"), filepath.Join(directory, "plugin.tar.gz")
 	target := platform{"linux", "amd64"}

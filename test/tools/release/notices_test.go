@@ -9,6 +9,7 @@ import (
 )
 
 func TestNoticesNameWhatIsLinkedAndNothingElse(t *testing.T) {
+	t.Parallel()
 	text, err := checkout(t).noticesOf(t.Context(), platform{"linux", "amd64"}, "rotate-certs-node")
 	if err != nil {
 		t.Fatal(err)
@@ -26,6 +27,7 @@ func TestNoticesNameWhatIsLinkedAndNothingElse(t *testing.T) {
 }
 
 func TestEveryModuleOnEveryPlatformHasALicence(t *testing.T) {
+	t.Parallel()
 	for _, target := range pluginPlatforms {
 		if _, err := checkout(t).noticesOf(t.Context(), target, pluginProgram, completionProgram); err != nil {
 			t.Errorf("%s: %v", target, err)

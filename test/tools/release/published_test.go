@@ -33,6 +33,7 @@ func checkout(t *testing.T) source {
 }
 
 func TestPublishedImages(t *testing.T) {
+	t.Parallel()
 	tree := checkout(t)
 	for _, program := range []string{"rotate-certs-node", "rotate-certs-watcher"} {
 		t.Run(program, func(t *testing.T) {
@@ -81,6 +82,7 @@ func programInLayer(t *testing.T, blob []byte, name string) *elf.File {
 }
 
 func TestPublishedArchives(t *testing.T) {
+	t.Parallel()
 	tree, directory := checkout(t), t.TempDir()
 	manifest := filepath.Join(directory, "rotate-certs.yaml") // krew wants the plugin's name
 	if err := writeDistribution(t.Context(), tree, directory, manifest); err != nil {
@@ -91,6 +93,7 @@ func TestPublishedArchives(t *testing.T) {
 
 	for _, target := range pluginPlatforms {
 		t.Run(target.String(), func(t *testing.T) {
+			t.Parallel()
 			archive := filepath.Join(directory, archiveName(pluginBundle, target))
 			checkContent(t, pluginBundle, target, archive)
 			if sum := sha256Of(readFile(t, archive)); !strings.Contains(text, sum) {
@@ -131,6 +134,7 @@ func TestPublishedArchives(t *testing.T) {
 // The manifest at the top belongs to the sources that its first lines name, so
 // only its form can be checked at every commit.
 func TestCommittedManifest(t *testing.T) {
+	t.Parallel()
 	committed := readFile(t, checkout(t).path("krew-manifest.yaml"))
 	manifest := filepath.Join(t.TempDir(), "rotate-certs.yaml")
 	if err := os.WriteFile(manifest, committed, 0o600); err != nil {
