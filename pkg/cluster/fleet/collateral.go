@@ -85,7 +85,7 @@ func collateralOf(node string, before, after map[string]Restart, ours map[certs.
 		if ours[certs.Service(name)] {
 			continue
 		}
-		reason := ""
+		var reason string
 		was := before[name]
 		now := after[name]
 		switch {
