@@ -321,6 +321,21 @@ func TestSameCommandContinuesAnUnfinishedRotation(t *testing.T) {
 	assert.Contains(t, stderr, "Rotation abc123 is unfinished, and this one does not continue it. To continue it: kubectl rotate-certs --service etcd\n")
 }
 
+// TestARotationThatMayHaveEndedElsewhereIsNotSaidToBeUnfinished: only the workers, which are not
+// scanned, have the end of the other rotation in their journals.
+func TestARotationThatMayHaveEndedElsewhereIsNotSaidToBeUnfinished(t *testing.T) {
+	f := healthy()
+	for i := range f.scanned {
+		if f.scanned[i].ControlPlane() {
+			f.scanned[i].Rotations = []inventory.NodeRotation{{ID: "abc123", Token: 7, Scope: "services=etcd,kubelet", StartTime: noon.Add(-time.Hour), State: inventory.Committed}}
+		}
+	}
+	code, _, stderr := f.run(t, "--service", "etcd", "--node", "cp1")
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stderr, "Scanning 3 nodes")
+	assert.NotContains(t, stderr, "unfinished")
+}
+
 func TestInteractiveAsksAfterThePlan(t *testing.T) {
 	f := healthy()
 	code, _, stderr := f.interrupted(t, nil, strings.NewReader("y\n"), "--service", "etcd", "--interactive")

@@ -200,7 +200,7 @@ func (o *rotateOptions) announcePlan(p fleet.Rotation, document v1alpha1.Rotatio
 
 // unfinishedOther names another unfinished rotation, which this one does not continue.
 func (o *rotateOptions) unfinishedOther(p fleet.Rotation) string {
-	for _, past := range plan.RotationsOf(p.Scanned, o.now()) {
+	for _, past := range plan.RotationsOf(p.Scanned, p.Partial, o.now()) {
 		if past.Continued && past.ID != p.ID {
 			return fmt.Sprintf("Rotation %s is unfinished, and this one does not continue it. To continue it: %s %s%s", past.ID, o.connectionFlags.commandLine(), past.CommandArgs(), o.transportArguments())
 		}

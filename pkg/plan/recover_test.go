@@ -72,7 +72,7 @@ func TestRecoveryIsKnownByItsScope(t *testing.T) {
 	} {
 		now := time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)
 		n := inventory.Node{Name: "cp1", Rotations: []inventory.NodeRotation{{ID: "7f3c2a", Scope: request.ScopeText(), StartTime: now, State: inventory.Committed}}}
-		found := RotationsOf([]inventory.Node{n}, now)
+		found := RotationsOf([]inventory.Node{n}, false, now)
 		require.Len(t, found, 1)
 		assert.True(t, found[0].Recover)
 		assert.True(t, found[0].Continued, "the same command continues it")

@@ -158,7 +158,7 @@ func TestARollbackIsRecognisedByItsScope(t *testing.T) {
 	assert.Equal(t, "rollback=7f3c2a;nodes=w1,w2", req.ScopeText())
 	n := newWorker("w1")
 	n.Rotations = []inventory.NodeRotation{{ID: "cccccc", Scope: req.ScopeText(), StartTime: now, State: inventory.Staged, Services: []certs.Service{certs.Kubelet}}}
-	got := plan.RotationsOf([]inventory.Node{n}, now)
+	got := plan.RotationsOf([]inventory.Node{n}, false, now)
 	require.Len(t, got, 1)
 	assert.Equal(t, "7f3c2a", got[0].RollbackOf)
 	assert.Equal(t, []certs.Service{certs.Kubelet}, got[0].Services)
@@ -168,7 +168,7 @@ func TestARollbackIsRecognisedByItsScope(t *testing.T) {
 
 	for _, odd := range []string{"rollback=$(id)", "rollback=7f3c2a;nodes=$(id)"} {
 		n.Rotations[0].Scope = odd
-		got := plan.RotationsOf([]inventory.Node{n}, now)
+		got := plan.RotationsOf([]inventory.Node{n}, false, now)
 		assert.Empty(t, got[0].RollbackOf, odd)
 		assert.Empty(t, got[0].CommandArgs(), odd)
 	}

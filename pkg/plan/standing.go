@@ -21,8 +21,8 @@ const (
 	Undone                     Standing = "RolledBack"                 // a node failed and uses its old certificates again
 	Unstaged                   Standing = "Failed"                     // a node's certificates could not be made; nothing visible changed there
 	ManualInterventionRequired Standing = "ManualInterventionRequired" // on a node neither the old nor the new certificates could be verified
-	// Renewed: every node that remembers it was renewed and verified, and the same command does
-	// not continue it. Only nodes of its last wave have its end in their journal, and none of
+	// Renewed: every node that remembers it was renewed and verified, and it is not known that the
+	// same command continues it. Only nodes of its last wave have its end in their journal, and none of
 	// the scanned nodes has.
 	Renewed Standing = "Renewed"
 )
@@ -55,8 +55,10 @@ type PastNode struct {
 	Unverified bool
 }
 
-// RotationsOf puts the rotations together from the nodes' journals, newest first.
-func RotationsOf(nodes []inventory.Node, now time.Time) []Past {
+// RotationsOf puts the rotations together from the nodes' journals, newest first. partial means
+// that the cluster has nodes which were not scanned: one of them may have recorded the end of a
+// rotation, so that one whose every part here is done is not said to be unfinished.
+func RotationsOf(nodes []inventory.Node, partial bool, now time.Time) []Past {
 	var out []Past
 	scopes := map[string]string{}
 	for _, n := range nodes {
@@ -86,8 +88,9 @@ func RotationsOf(nodes []inventory.Node, now time.Time) []Past {
 		p.addRollback(scopes[p.ID], nodes)
 		p.Standing = standingOf(p.Nodes)
 		unfinished := FindUnfinished(nodes, scopes[p.ID], now, "")
-		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID
-		if p.Standing == Halfway && !p.Continued && !slices.ContainsFunc(p.Nodes, func(n PastNode) bool { return n.State != inventory.Committed }) {
+		renewed := !slices.ContainsFunc(p.Nodes, func(n PastNode) bool { return n.State != inventory.Committed })
+		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID && !(partial && renewed)
+		if p.Standing == Halfway && !p.Continued && renewed {
 			p.Standing = Renewed
 		}
 	}

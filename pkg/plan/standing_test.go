@@ -20,25 +20,28 @@ func TestRotationsOf(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		states    []inventory.RotationState // of cp1, cp2, …
+		partial   bool
 		ago       time.Duration
 		standing  Standing
 		continued bool
 	}{
-		"done, as one node knows":    {[]inventory.RotationState{inventory.Committed, inventory.Finished}, time.Hour, Done, false},
-		"interrupted":                {[]inventory.RotationState{inventory.Committed, inventory.Committing}, time.Hour, Halfway, true},
-		"interrupted too long ago":   {[]inventory.RotationState{inventory.Committed, inventory.Staged}, 25 * time.Hour, Halfway, false},
-		"no node of the last wave":   {[]inventory.RotationState{inventory.Committed, inventory.Committed}, 25 * time.Hour, Renewed, false},
-		"its last wave may be due":   {[]inventory.RotationState{inventory.Committed, inventory.Committed}, time.Hour, Halfway, true},
-		"rolled back":                {[]inventory.RotationState{inventory.Committed, inventory.RolledBack, inventory.Staged}, time.Hour, Undone, true},
-		"not even staged":            {[]inventory.RotationState{inventory.Failed, inventory.Staged}, time.Hour, Unstaged, true},
-		"unknown outweighs finished": {[]inventory.RotationState{inventory.Unknown, inventory.Finished}, time.Hour, ManualInterventionRequired, false},
+		"done, as one node knows":    {[]inventory.RotationState{inventory.Committed, inventory.Finished}, false, time.Hour, Done, false},
+		"interrupted":                {[]inventory.RotationState{inventory.Committed, inventory.Committing}, false, time.Hour, Halfway, true},
+		"interrupted too long ago":   {[]inventory.RotationState{inventory.Committed, inventory.Staged}, false, 25 * time.Hour, Halfway, false},
+		"no node of the last wave":   {[]inventory.RotationState{inventory.Committed, inventory.Committed}, false, 25 * time.Hour, Renewed, false},
+		"its last wave may be due":   {[]inventory.RotationState{inventory.Committed, inventory.Committed}, false, time.Hour, Halfway, true},
+		"its last wave is not here":  {[]inventory.RotationState{inventory.Committed, inventory.Committed}, true, time.Hour, Renewed, false},
+		"interrupted on nodes here":  {[]inventory.RotationState{inventory.Committed, inventory.Staged}, true, time.Hour, Halfway, true},
+		"rolled back":                {[]inventory.RotationState{inventory.Committed, inventory.RolledBack, inventory.Staged}, false, time.Hour, Undone, true},
+		"not even staged":            {[]inventory.RotationState{inventory.Failed, inventory.Staged}, false, time.Hour, Unstaged, true},
+		"unknown outweighs finished": {[]inventory.RotationState{inventory.Unknown, inventory.Finished}, false, time.Hour, ManualInterventionRequired, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var nodes []inventory.Node
 			for i, s := range tt.states {
 				nodes = append(nodes, part("cp"+string(rune('1'+i)), "7f3c2a", scope, tt.ago, s))
 			}
-			got := RotationsOf(nodes, now)
+			got := RotationsOf(nodes, tt.partial, now)
 			require.Len(t, got, 1)
 			assert.Equal(t, tt.standing, got[0].Standing)
 			assert.Equal(t, tt.continued, got[0].Continued)
@@ -49,7 +52,7 @@ func TestRotationsOf(t *testing.T) {
 	}
 
 	t.Run("newest first", func(t *testing.T) {
-		got := RotationsOf([]inventory.Node{part("a", "old", scope, 2*time.Hour, inventory.Finished), part("b", "new", scope, time.Hour, inventory.Finished)}, now)
+		got := RotationsOf([]inventory.Node{part("a", "old", scope, 2*time.Hour, inventory.Finished), part("b", "new", scope, time.Hour, inventory.Finished)}, false, now)
 		require.Len(t, got, 2)
 		assert.Equal(t, "new", got[0].ID)
 	})

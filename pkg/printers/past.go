@@ -16,7 +16,7 @@ import (
 // the end of a rotation, so that none is said to be continued.
 func PastRotations(nodes []inventory.Node, command string, partial bool, now time.Time) []v1alpha1.PastRotation {
 	out := []v1alpha1.PastRotation{}
-	for _, p := range plan.RotationsOf(nodes, now) {
+	for _, p := range plan.RotationsOf(nodes, partial, now) {
 		p.Continued = p.Continued && !partial
 		out = append(out, pastRotation(p, command))
 	}

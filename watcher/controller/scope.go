@@ -19,7 +19,7 @@ import (
 // nothingToDo returns why there is nothing to do for a rotation; empty: there is. It keeps a
 // rotation from being carried out again if its end could not be written into its status.
 func nothingToDo(c *v1alpha1.CertificateRotation, ready fleet.Rotation) string {
-	for _, past := range plan.RotationsOf(ready.Scanned, time.Time{}) {
+	for _, past := range plan.RotationsOf(ready.Scanned, ready.Partial, time.Time{}) {
 		if past.ID == c.Status.RotationID && past.Standing == plan.Done {
 			return "done and verified, according to the journals of the nodes"
 		}

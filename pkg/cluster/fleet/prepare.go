@@ -31,6 +31,7 @@ type Rotation struct {
 	ID      string           // see plan.NewRotationID; that of the unfinished rotation that it continues
 	Request plan.Request     // with the validity filled in
 	Scanned []inventory.Node // with the control plane's nodes, also where it is about others
+	Partial bool             // there are nodes that are not among them
 	// Unscanned are the control-plane nodes that are not among them.
 	Unscanned  []gate.Unscanned
 	Plan       plan.Plan
@@ -129,7 +130,7 @@ func Prepare(ctx context.Context, api API, scanner Scanner, req plan.Request, o 
 		}
 		req.ValidityFrom = "the cluster's kubeadm configuration has it so (certificateValidityPeriod)"
 	}
-	r := Rotation{Request: req, Scanned: nodes, Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.ScopeText(), o.Now, o.Continue)}
+	r := Rotation{Request: req, Scanned: nodes, Partial: len(nodes) < len(all), Unscanned: unscanned, Unfinished: plan.FindUnfinished(nodes, req.ScopeText(), o.Now, o.Continue)}
 	if r.Plan, err = plan.BuildPlan(nodes, req, r.Unfinished); err != nil {
 		return Rotation{}, explainNothing(err, req, nodes, missing, o.Look)
 	}

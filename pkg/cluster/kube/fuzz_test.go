@@ -45,7 +45,7 @@ func FuzzInventory(f *testing.F) {
 				require.Equal(t, "w1", s.Node, "a node can make a plan for itself only")
 			}
 		}
-		for _, past := range plan.RotationsOf(nodes, now) {
+		for _, past := range plan.RotationsOf(nodes, false, now) {
 			require.Regexp(t, `^(--all|--service [a-z,-]+)?( --node [a-z0-9.,-]+)?$`, past.CommandArgs())
 		}
 		kubenode.CheckNames(*n, []string{"10.0.0.2"}, []string{"w1.example"})
