@@ -157,8 +157,8 @@ e2e: $(READY) ## End-to-end tests on a real cluster; RUN=TestName for some, KEEP
 # planes, what needs several; on a small one, where it takes less, what one node shows. What
 # may depend on a cluster's form is on the odd one. Some are on two of them: those that roll
 # back, and those that take a second.
-ON_ODD := TestAgents|TestBadInput|TestCheckChanges|TestCheckWithin|TestDocumentedPermissions|TestKubeProxy|TestNoPrivateKey|TestNotifyOnly|TestPolicy|TestRescue|TestRotateOneService|TestValidity
-ON_SHAPES := TestADeleted|TestASigner|TestDashboard|TestDryRuns|TestHistory|TestSecondRotation|TestShape
+ON_ODD := TestAgents|TestBadInput|TestCheckChanges|TestCheckWithin|TestDocumentedPermissions|TestKilledPluginIsContinued|TestKubeProxy|TestNoPrivateKey|TestNotifyOnly|TestPolicy|TestRescue|TestRollback|TestRotateOneService|TestValidity
+ON_SHAPES := TestADeleted|TestASigner|TestCheckOverSSH|TestDashboard|TestDryRuns|TestHistory|TestRotateOverSSH|TestSecondRotation|TestShape
 ON_SMALL := $(ON_ODD)|$(ON_SHAPES)
 ODD_LAB := test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. --config test/e2e/odd.yaml
 ODD := RUN='$(or $(RUN),$(ON_ODD)|TestCheckSees|TestComponent|TestNewClient)' $(ODD_LAB)
@@ -228,7 +228,7 @@ soak: build image $(LAB) ## Long campaigns: every crash point, every state of th
 	@$(MAKE) standin
 	@$(MAKE) browser MADE=yes RUN=
 	@test/tools/powercut $(CUTS) $(SEED)
-	@SOAK=yes RUN="TestAPIServersUnavailable|TestKilledPluginAtEveryStage" $(E2E)
+	@SOAK=yes RUN="TestAPIServersUnavailable|TestKilledPlugin" $(E2E)
 	@$(MAKE) e2e-systemd MADE=yes RUN=
 	@$(MAKE) e2e-etcd MADE=yes RUN=
 	@$(MAKE) e2e-recover MADE=yes RUN=
