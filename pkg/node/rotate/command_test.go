@@ -244,7 +244,7 @@ func TestCommandInProgressIsAwaited(t *testing.T) {
 				k := newFakeRKE2(t)
 				k.stops = 80 * time.Second
 				k.forgets = forgets
-				k.onStop = func(certs.Service) { k.killProcess() }
+				k.onStop = func(certs.Service) { k.killProcessLocked() }
 				e, r := k.newEngine()
 				k.stageServices(nodeapi.Order{}, certs.Etcd)
 				r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)

@@ -298,11 +298,7 @@ func TestAnExpiredClusterCanBeRotated(t *testing.T) {
 			return nil
 		}
 		n.unhealthy[certs.KubeAPIServer] = true
-		n.onStop = func(s certs.Service) {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			n.unhealthy[s] = false
-		}
+		n.onStop = func(s certs.Service) { n.unhealthy[s] = false }
 		r := rotateAll(n, plan.RestartAlways)
 		if r.lastRecord().Kind != nodeapi.Finished {
 			t.Fatalf("records: %s: %s", r.kindsText(), r.lastRecord().Message)

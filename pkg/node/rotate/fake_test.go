@@ -43,8 +43,8 @@ type fakeNode struct {
 	keepsOld  map[certs.Service]bool // continues to serve its old certificate after a restart
 	reloads   bool                   // serving pairs are re-read on every handshake
 	rejects   func(c inventory.Certificate, leaf *x509.Certificate) error
-	onStop    func(s certs.Service)
-	original  map[string]string // certificate's name to fingerprint, before any rotation
+	onStop    func(s certs.Service) // called with mu locked, and may end the process that asked
+	original  map[string]string     // certificate's name to fingerprint, before any rotation
 	unhealthy map[certs.Service]bool
 	refuses   map[certs.Service]bool // accepts no client certificate that asks for its health
 	backOff   time.Duration          // of static pods
@@ -300,13 +300,20 @@ func (n *fakeNode) StopInstance(ctx context.Context, c inventory.Component, i co
 	}
 	f.running = false
 	n.started = append(n.started, c.Service)
-	hook := n.onStop
 	n.mu.Unlock()
 	go n.superviseService(c.Service)
-	if hook != nil {
-		hook(c.Service)
-	}
+	n.runOnStop(c.Service)
 	return nil
+}
+
+// runOnStop calls what a test wants done when a component was asked to stop. Probes of health go
+// on meanwhile.
+func (n *fakeNode) runOnStop(s certs.Service) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.onStop != nil {
+		n.onStop(s)
+	}
 }
 
 // superviseService starts a component after a while, again and again until it runs or the test

@@ -107,12 +107,9 @@ func (k *fakeK0s) StopInstance(ctx context.Context, c inventory.Component, i com
 		return errors.New("that instance no longer exists")
 	}
 	k.started = append(k.started, certs.Service(c.Unit))
-	hook := k.onStop
 	k.mu.Unlock()
 	go k.restartUnit()
-	if hook != nil {
-		hook(certs.Service(c.Unit))
-	}
+	k.runOnStop(certs.Service(c.Unit))
 	for {
 		now, err := k.CurrentInstance(ctx, c)
 		if err != nil || !now.Running || now.ID != i.ID {

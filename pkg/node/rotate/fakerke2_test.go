@@ -149,12 +149,9 @@ func (r *fakeRKE2) RunRenewal(ctx context.Context, c inventory.Component, renewa
 	r.started = append(r.started, certs.Service(c.Unit))
 	r.commands = append(r.commands, strings.TrimPrefix(strings.Join(command, " "), r.dir+"/"))
 	r.inCommand = true
-	hook := r.onStop
 	r.mu.Unlock()
 	go r.runCommand(command)
-	if hook != nil {
-		hook(certs.Service(c.Unit))
-	}
+	r.runOnStop(certs.Service(c.Unit))
 	for {
 		if now, err := r.CurrentInstance(ctx, c); err != nil || !now.Running {
 			return err

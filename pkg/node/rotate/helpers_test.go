@@ -186,8 +186,13 @@ func (n *fakeNode) killAt(r *records, count int) {
 // killProcess ends the process whose goroutine calls this.
 func (n *fakeNode) killProcess() {
 	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.killProcessLocked()
+}
+
+// killProcessLocked is killProcess with mu locked.
+func (n *fakeNode) killProcessLocked() {
 	n.dead = true
-	n.mu.Unlock()
 	runtime.Goexit()
 }
 

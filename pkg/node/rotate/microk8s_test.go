@@ -75,12 +75,9 @@ func (m *fakeMicroK8s) RunRenewal(_ context.Context, c inventory.Component, rene
 	}
 	m.mu.Lock()
 	m.inCommand = true
-	hook := m.onStop
 	m.mu.Unlock()
 	go m.runCommands(renewal.Commands)
-	if hook != nil {
-		hook(certs.Service(c.Unit))
-	}
+	m.runOnStop(certs.Service(c.Unit))
 	return nil
 }
 
@@ -224,7 +221,7 @@ func TestCommandThatRestartsItsUnitIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newFakeMicroK8s(t)
 		m.signs = 50 * time.Second
-		m.onStop = func(certs.Service) { m.killProcess() }
+		m.onStop = func(certs.Service) { m.killProcessLocked() }
 		e, r := m.newEngine()
 		m.stageServices(nodeapi.Order{}, certs.KubeAPIServer)
 		r.orderAfter(m.fakeNode, nodeapi.Staged, commitOrder)

@@ -246,7 +246,7 @@ func TestRestartInProgressIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newFakeK0s(t)
 		k.stops = 80 * time.Second
-		k.onStop = func(certs.Service) { k.killProcess() }
+		k.onStop = func(certs.Service) { k.killProcessLocked() }
 		e, r := k.newEngine()
 		k.stageServices(nodeapi.Order{}, certs.Etcd)
 		r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
