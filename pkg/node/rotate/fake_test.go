@@ -306,8 +306,8 @@ func (n *fakeNode) StopInstance(ctx context.Context, c inventory.Component, i co
 	return nil
 }
 
-// runOnStop calls what a test wants done when a component was asked to stop. Probes of health go
-// on meanwhile.
+// runOnStop calls what a test wants done when a component was asked to stop. Its health is still
+// probed meanwhile.
 func (n *fakeNode) runOnStop(s certs.Service) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
