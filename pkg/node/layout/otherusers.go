@@ -220,7 +220,7 @@ func (d *discovery) readUnit(name string, packaged bool, runs, enabled func() bo
 		r.user.Restartable = r.user.Restartable && !slices.Contains(containerRuntimes, programName(argv[0]))
 		words = append(words, argv...)
 	}
-	for _, argv := range u.expand(u.execBeside) {
+	for _, argv := range u.expand(u.commandsBeside()) {
 		words = append(words, argv...)
 	}
 	d.noteFiles(r.files, files, words)

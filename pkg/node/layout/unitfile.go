@@ -54,11 +54,11 @@ type unit struct {
 	name      string   // "kubelet.service"
 	path      string   // of its main file
 	execStart []string // command lines as written
-	// execBeside are those of ExecStartPre and ExecStartPost, such as one that copies a file.
-	execBeside []string
-	env        map[string]string
-	workDir    string
-	killMode   string // as written; empty: systemd's default, control-group
+	execPre   []string // those of ExecStartPre, such as one that copies a file
+	execPost  []string // those of ExecStartPost
+	env       map[string]string
+	workDir   string
+	killMode  string // as written; empty: systemd's default, control-group
 	// credentials are the files of LoadCredential, and mounts those of BindPaths and
 	// BindReadOnlyPaths.
 	credentials []string
@@ -125,13 +125,11 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 		value := expandSpecifiers(root, l.value, u.name, instance)
 		switch l.name {
 		case "ExecStart":
-			if value == "" {
-				u.execStart = nil
-			} else {
-				u.execStart = append(u.execStart, value)
-			}
-		case "ExecStartPre", "ExecStartPost":
-			u.execBeside = append(u.execBeside, value) // an empty one has no words
+			u.execStart = addToList(u.execStart, value)
+		case "ExecStartPre":
+			u.execPre = addToList(u.execPre, value)
+		case "ExecStartPost":
+			u.execPost = addToList(u.execPost, value)
 		case "Environment":
 			if value == "" {
 				clear(u.env)
@@ -142,11 +140,7 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 				}
 			}
 		case "EnvironmentFile":
-			if value == "" {
-				files = nil
-			} else {
-				files = append(files, strings.TrimPrefix(value, "-"))
-			}
+			files = addToList(files, strings.TrimPrefix(value, "-"))
 		case "LoadCredential", "LoadCredentialEncrypted":
 			if value == "" {
 				u.credentials = nil
@@ -174,6 +168,17 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 	}
 }
 
+// addToList adds a value to a list; an empty value resets the list.
+func addToList(list []string, value string) []string {
+	if value == "" {
+		return nil
+	}
+	return append(list, value)
+}
+
+// commandsBeside are the command lines that run before and after ExecStart's.
+func (u *unit) commandsBeside() []string { return slices.Concat(u.execPre, u.execPost) }
+
 // expandedCommands are the command lines that the unit starts, expanded.
 func (u *unit) expandedCommands() [][]string { return u.expand(u.execStart) }
 
@@ -189,34 +194,6 @@ func (u *unit) expand(lines []string) [][]string {
 	return out
 }
 
-// dropIns lists a unit's drop-in files in the order in which they apply: by file name,
-// independently of their directory; of equal names the directory of precedence wins.
-func dropIns(root hostfs.Root, name, template string) []string {
-	byName := map[string]string{}
-	for _, dir := range unitDirs {
-		for _, n := range []string{name, template} {
-			if n == "" {
-				continue
-			}
-			d := path.Join(dir, n+".d")
-			entries, err := root.ReadDir(d)
-			if err != nil {
-				continue
-			}
-			for _, e := range entries {
-				if _, taken := byName[e.Name()]; !taken && strings.HasSuffix(e.Name(), ".conf") {
-					byName[e.Name()] = path.Join(d, e.Name())
-				}
-			}
-		}
-	}
-	var out []string
-	for _, n := range slices.Sorted(maps.Keys(byName)) {
-		out = append(out, byName[n])
-	}
-	return out
-}
-
 // splitInstance takes "etcd@a.service" apart: its template "etcd@.service" and "a".
 func splitInstance(name string) (template, instance string) {
 	stem, ok := strings.CutSuffix(name, ".service")
@@ -228,52 +205,6 @@ func splitInstance(name string) (template, instance string) {
 		return "", ""
 	}
 	return prefix + "@.service", instance
-}
-
-// parseEnvFile reads the lines NAME=value of an EnvironmentFile.
-func parseEnvFile(data string) map[string]string {
-	env := map[string]string{}
-	pending := ""
-	for line := range strings.SplitSeq(data, "\n") {
-		line = strings.TrimSpace(line)
-		if pending == "" && (line == "" || line[0] == '#' || line[0] == ';') {
-			continue
-		}
-		if before, ok := strings.CutSuffix(line, `\`); ok {
-			pending += before
-			continue
-		}
-		line = pending + line
-		pending = ""
-		name, value, ok := strings.Cut(line, "=")
-		if name = strings.TrimSpace(name); !ok || !isName(name) {
-			continue
-		}
-		env[name] = removeQuotes(strings.TrimSpace(value))
-	}
-	return env
-}
-
-// removeQuotes removes quotes around parts of a value; unlike in splitWords, blanks
-// outside of them stay.
-func removeQuotes(value string) string {
-	var b strings.Builder
-	var quote byte
-	for i := 0; i < len(value); i++ {
-		c := value[i]
-		switch {
-		case c == '\\' && quote != '\'' && i+1 < len(value):
-			i++
-			b.WriteByte(value[i])
-		case quote == 0 && (c == '"' || c == '\''):
-			quote = c
-		case c == quote:
-			quote = 0
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // bindMounts reads "source:destination:options", repeated; the destination is the source

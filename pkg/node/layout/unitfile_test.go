@@ -132,3 +132,61 @@ func TestUnitSeconds(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyAssignmentResetsAList: as systemd.unit(5) has it, in a drop-in as in the unit itself.
+func TestEmptyAssignmentResetsAList(t *testing.T) {
+	n := layouttest.NewNode(t)
+	n.WriteFile("/etc/old.env", "FROM=old\nOLD=1\n")
+	n.WriteFile("/etc/new.env", "FROM=new\n")
+	n.WriteFile("/usr/lib/systemd/system/etcd.service", strings.Join([]string{"[Service]",
+		"Environment=A=vendor", "EnvironmentFile=/etc/old.env", "WorkingDirectory=/old", "KillMode=process", "TimeoutStopSec=300",
+		"LoadCredential=tls:/old.crt", "BindPaths=/old:/pki", "BindReadOnlyPaths=/older:/older",
+		"ExecStartPre=/bin/cp /old.crt /x", "ExecStart=/usr/bin/etcd --old", "ExecStartPost=/bin/cat /old.crt"}, "\n"))
+	n.WriteFile("/etc/systemd/system/etcd.service.d/10-reset.conf", strings.Join([]string{"[Service]",
+		"Environment=", "EnvironmentFile=", "EnvironmentFile=/etc/new.env", "WorkingDirectory=", "KillMode=", "TimeoutStopSec=",
+		"LoadCredential=", "BindReadOnlyPaths=", "ExecStartPre=", "ExecStart=", "ExecStart=/usr/bin/etcd --new", "ExecStartPost="}, "\n"))
+	u, ok := loadUnit(n.Root, "etcd.service")
+	if !ok {
+		t.Fatal("the unit was not found")
+	}
+	if got := u.expandedCommands(); len(got) != 1 || !slices.Equal(got[0], []string{"/usr/bin/etcd", "--new"}) {
+		t.Errorf("commands = %q", got)
+	}
+	if got := u.expand(u.commandsBeside()); len(got) > 0 {
+		t.Errorf("commands beside it = %q", got)
+	}
+	if len(u.env) != 1 || u.env["FROM"] != "new" {
+		t.Errorf("variables %v", u.env)
+	}
+	if len(u.credentials)+len(u.mounts) > 0 || u.workDir != "" || u.killMode != "" || u.grace != 0 {
+		t.Errorf("unit %+v", u)
+	}
+}
+
+// TestResetOfOneListKeepsTheOther: ExecStartPre= does not reset ExecStartPost=.
+func TestResetOfOneListKeepsTheOther(t *testing.T) {
+	n := layouttest.NewNode(t)
+	n.WriteFile("/etc/systemd/system/etcd.service", "[Service]\nExecStartPre=/bin/a\nExecStart=/usr/bin/etcd --x\nExecStartPost=/bin/b\nExecStartPre=\nExecStartPre=/bin/c\n")
+	u, _ := loadUnit(n.Root, "etcd.service")
+	if got := u.commandsBeside(); !slices.Equal(got, []string{"/bin/c", "/bin/b"}) {
+		t.Errorf("commands beside it = %q", got)
+	}
+}
+
+// TestDropInsOfAPrefix: systemd.unit(5) has "kube-.service.d" for every unit of that prefix, and
+// "service.d" for every service.
+func TestDropInsOfAPrefix(t *testing.T) {
+	n := layouttest.NewNode(t)
+	n.WriteFile("/etc/systemd/system/kube-apiserver.service", "[Service]\nEnvironment=A=unit B=unit C=unit D=unit\nExecStart=/usr/bin/kube-apiserver $ARGS\n")
+	n.WriteFile("/etc/systemd/system/kube-.service.d/10-a.conf", "[Service]\nEnvironment=B=prefix ARGS=--x=1\n")
+	n.WriteFile("/etc/systemd/system/service.d/10-all.conf", "[Service]\nEnvironment=C=all\n")
+	// Of equal names the more specific directory wins.
+	n.WriteFile("/etc/systemd/system/service.d/20-d.conf", "[Service]\nEnvironment=D=all\n")
+	n.WriteFile("/etc/systemd/system/kube-.service.d/20-d.conf", "[Service]\nEnvironment=D=prefix\n")
+	u, _ := loadUnit(n.Root, "kube-apiserver.service")
+	for name, want := range map[string]string{"A": "unit", "B": "prefix", "C": "all", "D": "prefix", "ARGS": "--x=1"} {
+		if u.env[name] != want {
+			t.Errorf("%s = %q, want %q", name, u.env[name], want)
+		}
+	}
+}
