@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -79,6 +81,40 @@ func (w *watcher) receiveAsked(ctx context.Context, e event.Event) error {
 		return fmt.Errorf("%w: no rotation is asked for", bus.ErrPoison)
 	}
 	return toBusError(w.decider.ReceiveAsked(ctx, asked, e.ID))
+}
+
+// answerOthers receives the requests of other clusters. An earlier watcher may have refused some: its
+// answers are read first, as they were published.
+func (w *watcher) answerOthers(ctx context.Context) error {
+	if err := w.bus.WaitReady(ctx); err != nil {
+		return nil //nolint:nilerr // the watcher ends
+	}
+	err := w.bus.ReplayAnswers(ctx, time.Now().Add(-v1alpha1.AnswersKept), w.decider.RestoreRefusal)
+	if err != nil && ctx.Err() == nil {
+		w.Log.Warn("earlier answers to other clusters are not in the summary", "error", err)
+	}
+	return w.bus.ReceiveAsked(ctx, w.receiveAsked)
+}
+
+// giveUp reports that an event is given up: to the other cluster, or in a Kubernetes Event.
+func (w *watcher) giveUp(ctx context.Context, e event.Event, why error) {
+	if asked, is := e.Data.(event.RotationAsked); is {
+		w.decider.GiveUpAsked(ctx, asked, e.ID, givenUpReason(why))
+		return
+	}
+	w.decider.GivenUp(ctx, e, why)
+}
+
+// givenUpReason is why a request of another cluster is given up, for that cluster. Texts of
+// the API server are not shared.
+func givenUpReason(why error) string {
+	if reason := apierrors.ReasonForError(why); reason != metav1.StatusReasonUnknown {
+		return fmt.Sprintf("its CertificateRotation could not be created (%s)", reason)
+	}
+	if errors.Is(why, bus.ErrPoison) {
+		return bus.GivenUpReason(why)
+	}
+	return "it could not be handled, see the log of the watcher there"
 }
 
 // mayStart returns why a rotation must not start under the policy, once that is known.

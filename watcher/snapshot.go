@@ -32,7 +32,9 @@ type observer struct {
 		Stats() bus.Stats
 	}
 	shared func() bool // whether the summary was written; nil: it is not shared
-	now    func() time.Time
+	// answers are those to requests of other clusters; nil: none.
+	answers func(rotations []v1alpha1.CertificateRotation) []v1alpha1.SummaryAnswer
+	now     func() time.Time
 }
 
 func (o *observer) takeSnapshot() metrics.Snapshot {

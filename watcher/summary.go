@@ -147,7 +147,11 @@ func (o *observer) takeSummary(name string) (v1alpha1.ClusterSummary, bool) {
 	if err := o.objects.List(ctx, &rotations, client.UnsafeDisableDeepCopy); err != nil {
 		return v1alpha1.ClusterSummary{}, false
 	}
-	return summarizeCluster(name, c, rotations.Items, o.now()), true
+	out := summarizeCluster(name, c, rotations.Items, o.now())
+	if o.answers != nil {
+		out.Answers = o.answers(rotations.Items)
+	}
+	return out, true
 }
 
 // newSummaryWriter shares the summary while this watcher leads.

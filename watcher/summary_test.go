@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -13,11 +14,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
+	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
+	"github.com/rotate-certs/rotate-certs/watcher/controller"
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
 
@@ -77,10 +81,25 @@ func TestSummaryFitsItsBucket(t *testing.T) {
 	summary := summarizeCluster(strings.Repeat("n", 253), metrics.Cluster{Reports: eachReport([]v1alpha1.NodeCertificateReport{reportWith(0, all...)}), Interventions: 1},
 		[]v1alpha1.CertificateRotation{rotationIn(v1alpha1.StateRunning, strings.Repeat("r", 253))}, noon)
 	summary.WrittenAt = noon
+	decider := controller.NewDecider(&controller.Decider{Client: observerOf(t).objects.(client.Client), Events: nothingPublished{}, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }}, nil)
+	for i := range 9 {
+		decider.GiveUpAsked(t.Context(), event.RotationAsked{Cluster: fmt.Sprint(i)}, "id", strings.Repeat("<", 900))
+	}
+	summary.Answers = decider.AnswersFor(nil)
+	require.NotEmpty(t, summary.Answers)
 	value, err := json.Marshal(summary)
+	require.NoError(t, err)
+	assert.Less(t, len(value), bus.SummaryMaxSize)
+	summary.Answers = nil
+	value, err = json.Marshal(summary)
 	require.NoError(t, err)
 	assert.Less(t, len(value), bus.SummaryMaxSize/2)
 }
+
+// nothingPublished is a publisher without NATS.
+type nothingPublished struct{}
+
+func (nothingPublished) Publish(event.Data) (string, error) { return "", nil }
 
 // summaryTest is a writer with a clock, and what it has written.
 type summaryTest struct {
@@ -160,6 +179,14 @@ func TestSummaryIsTakenFromTheSnapshot(t *testing.T) {
 	require.True(t, known)
 	assert.Equal(t, v1alpha1.ClusterDue, got.State)
 	assert.Equal(t, "auto-1", got.Rotation.Name)
+	assert.Empty(t, got.Answers)
+	answer := []v1alpha1.SummaryAnswer{{Request: "asked-1"}}
+	o.answers = func(rotations []v1alpha1.CertificateRotation) []v1alpha1.SummaryAnswer {
+		assert.Len(t, rotations, 1)
+		return answer
+	}
+	got, _ = o.takeSummary("prod")
+	assert.Equal(t, answer, got.Answers)
 
 	elected := make(chan struct{})
 	close(elected)

@@ -45,7 +45,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
-	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 	"github.com/rotate-certs/rotate-certs/watcher/controller"
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
@@ -93,7 +92,7 @@ func Run(ctx context.Context, o Options) error {
 	o.Bus.ReadSummaries = o.Bus.ShareSummary && o.Dashboard.Address != ""
 	o.Bus.Log = o.Log.With("part", "bus")
 	w := &watcher{policy: newPolicy(o.NotifyOnly, o.Log.With("part", "policy"), time.Now), picture: controller.NewPicture()}
-	o.Bus.GivenUp = func(ctx context.Context, e event.Event, why error) { w.decider.GivenUp(ctx, e, why) }
+	o.Bus.GivenUp = w.giveUp
 	w.Options = o
 	if w.bus, err = bus.Open(ctx, o.Bus); err != nil {
 		return err
@@ -204,6 +203,7 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 	}, w.policy.currentPolicy())
 	seen := observer{
 		objects: w.cache, picture: w.picture, decided: w.decider.LastDecision, policy: w.policy.validationError, elected: mgr.Elected(), bus: w.bus, now: time.Now,
+		answers: w.decider.AnswersFor,
 	}
 	shared := w.newSummaryWriter(&seen)
 	if w.Bus.ShareSummary {
@@ -226,7 +226,7 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 	}
 	if w.Bus.ShareSummary {
 		parts = append(parts, w.whenComplete(shared.writeLoop),
-			w.whenComplete(func(ctx context.Context) error { return w.bus.ReceiveAsked(ctx, w.receiveAsked) }))
+			w.whenComplete(w.answerOthers))
 	}
 	if !w.NotifyOnly { // it may not delete rotations
 		parts = append(parts, &controller.Pruner{

@@ -92,5 +92,5 @@ func (s *Server) sendAsk(w http.ResponseWriter, r *http.Request) {
 	}
 	s.writeMessage(w, r, http.StatusOK, message{Title: "The rotation is asked for", Home: true,
 		Text: "The watcher of " + name + " decides by its RotationPolicy, which permits no request by default. The request is " + id + ". " +
-			"If it is permitted, the rotation appears on the first page; if it is refused, the reason is in an Event RequestRefused of that cluster."})
+			"Its answer appears on the first page, below the other clusters, usually within a minute."})
 }

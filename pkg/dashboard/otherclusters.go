@@ -25,9 +25,10 @@ type OtherClusters interface {
 
 // Others are the clusters that share summaries with this one.
 type Others struct {
-	Shared    bool           // summaries are shared
-	Found     []OtherCluster // sorted by name
-	AskDenied string         // why the user may not ask for a rotation; empty: it is permitted
+	Shared    bool            // summaries are shared
+	Found     []OtherCluster  // sorted by name
+	Asked     []AskedRotation // requests of users to them, newest first
+	AskDenied string          // why the user may not ask for a rotation; empty: it is permitted
 }
 
 // OtherCluster is a cluster of which only a summary is known. The summary is not trusted.
@@ -45,6 +46,7 @@ type othersView struct {
 	Problem   string
 	AskDenied string
 	Rows      []otherRow
+	Asked     []askedRow
 }
 
 // otherRow is another cluster.
@@ -73,6 +75,9 @@ func (s *Server) othersOf(r *http.Request, filter overviewFilter) othersView {
 		out.Problem = hint.TextOf(err)
 	}
 	now := s.options.Now()
+	for _, asked := range others.Asked {
+		out.Asked = append(out.Asked, askedRowOf(asked, now))
+	}
 	for i, one := range others.Found {
 		row := otherRowOf(one, i, filter, now)
 		if others.AskDenied == "" && one.canBeAsked(now) {

@@ -110,6 +110,22 @@ func CleanText(s string) string {
 	}, s)
 }
 
+// ShortText is a text from elsewhere on one line: an unprintable character is a space, and the
+// text is cut after some characters.
+func ShortText(text string, most int) string {
+	printable := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(text, "�"))
+	runes := []rune(strings.Join(strings.Fields(printable), " "))
+	if len(runes) <= most {
+		return string(runes)
+	}
+	return string(runes[:most]) + "…"
+}
+
 // CleanLines is cleanText for a text that may have several lines.
 func CleanLines(s string) string {
 	lines := strings.Split(s, "\n")

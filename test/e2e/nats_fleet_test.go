@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +45,23 @@ func (s *natsServer) askRotation(t *testing.T, js jetstream.JetStream, id string
 	require.NoError(t, err)
 }
 
+// askedName names a request of staging, as docs/events.md says.
+func askedName(id string) string {
+	return fmt.Sprintf("asked-%x", sha256.Sum256(fmt.Appendf(nil, "%q %q", staging, id)))[:len("asked-")+20]
+}
+
+// answers are those in the summary of the cluster.
+func (s *natsServer) answers(t *testing.T, js jetstream.JetStream) []v1alpha1.SummaryAnswer {
+	t.Helper()
+	bucket, err := js.KeyValue(t.Context(), "rotate-certs-clusters")
+	require.NoError(t, err)
+	value, err := bucket.Get(t.Context(), s.cluster)
+	require.NoError(t, err)
+	var summary v1alpha1.ClusterSummary
+	require.NoError(t, json.Unmarshal(value.Value(), &summary))
+	return summary.Answers
+}
+
 // anotherClusterAsks: it reads the summary of this one, and its request is refused until the
 // RotationPolicy permits it. A repetition is no second request.
 func (s *natsServer) anotherClusterAsks(t *testing.T) {
@@ -76,6 +95,11 @@ func (s *natsServer) anotherClusterAsks(t *testing.T) {
 		return strings.Contains(o.stdout, "jane of cluster staging asked for kube-scheduler: refused")
 	})
 	assert.Len(t, the.rotations(t), known)
+	within(t, time.Minute, "the refusal in the summary, for staging", func() bool {
+		return slices.ContainsFunc(s.answers(t, js), func(a v1alpha1.SummaryAnswer) bool {
+			return a.Request == askedName("change-1") && strings.Contains(a.Refused, "fleetRequests.services")
+		})
+	})
 
 	o := the.kubectl(t, "patch", "rotationpolicies", v1alpha1.RotationPolicyName, "--type", "merge", "-p", `{"spec": {"fleetRequests": {"services": ["kube-scheduler"]}}}`)
 	require.Zero(t, o.exit, "%s", o)
@@ -95,6 +119,11 @@ func (s *natsServer) anotherClusterAsks(t *testing.T) {
 		return len(r) == known+1 && r[known].State() == v1alpha1.StateSucceeded
 	})
 	assert.Equal(t, "jane of cluster staging", the.rotations(t)[known].Annotations["rotate-certs.io/requested-by"])
+	within(t, time.Minute, "the rotation in the summary, for staging", func() bool {
+		return slices.ContainsFunc(s.answers(t, js), func(a v1alpha1.SummaryAnswer) bool {
+			return a.Request == askedName("change-2") && a.Refused == "" && a.State == v1alpha1.StateSucceeded
+		})
+	})
 	assertRenewed(t, "scheduler.conf", before, the.snapshot(t, node).identity(t, conf, conf))
 	o = the.kubectl(t, "patch", "rotationpolicies", v1alpha1.RotationPolicyName, "--type", "json", "-p", `[{"op": "remove", "path": "/spec/fleetRequests"}]`)
 	require.Zero(t, o.exit, "%s", o)

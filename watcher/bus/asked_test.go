@@ -57,7 +57,10 @@ func TestRotationIsAskedForByTheUserFleet(t *testing.T) {
 func TestSenderIsNotTrusted(t *testing.T) {
 	s := withAdmin(t)
 	s.start()
-	b := openReady(t, s.readsSummaries())
+	c := s.readsSummaries()
+	given := make(chan givenUp, 10)
+	reportTo(given)(&c)
+	b := openReady(t, c)
 	got := receiveAsked(t, b)
 	js, err := jetstream.New(s.dialAdmin())
 	require.NoError(t, err)
@@ -73,13 +76,19 @@ func TestSenderIsNotTrusted(t *testing.T) {
 	for subject, bad := range map[string][]byte{
 		"rotate-certs-asked.v1.prod.staging": body, // in the name of another cluster than its publisher's
 		"rotate-certs-asked.v1.prod.a":       []byte("{"),
-		"rotate-certs-asked.v1.prod.b":       otherBody,
+		"rotate-certs-asked.v1.prod.prod":    otherBody,
 		"rotate-certs-asked.v1.prod.c":       notAsked,
 	} {
 		_, err := js.Publish(t.Context(), subject, bad)
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { return b.Stats().GivenUp == 4 }, soon, tick)
+	answerable := []string{}
+	for range 4 {
+		if one := receive(t, given); one.e.Data != nil {
+			answerable = append(answerable, GivenUpReason(one.why))
+		}
+	}
+	require.Equal(t, []string{`it belongs to cluster "other"`}, answerable, "only the cluster of the subject gets an answer")
 	_, err = js.Publish(t.Context(), askedSubject("prod", "prod"), make([]byte, askedMaxSize+1))
 	require.Error(t, err)
 	for range 3 {
@@ -106,12 +115,57 @@ func TestOldRequestOfAnotherClusterIsGivenUp(t *testing.T) {
 	s.start()
 	c := s.readsSummaries()
 	c.Now = func() time.Time { return time.Now().Add(askedMaxWait + time.Minute) }
+	given := make(chan givenUp, 1)
+	reportTo(given)(&c)
 	b := openReady(t, c)
 	got := receiveAsked(t, b)
-	_, err := b.AskRotation(t.Context(), "prod", askFor("jane"))
+	id, err := b.AskRotation(t.Context(), "prod", askFor("jane"))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return b.Stats().GivenUp == 1 }, soon, tick)
+	one := receive(t, given)
+	require.Equal(t, id, one.e.ID)
+	require.Equal(t, askFor("jane"), one.e.Data, "it is answered")
+	require.Contains(t, GivenUpReason(one.why), "published 11m0s ago, more than 10m0s")
 	require.Empty(t, got)
+}
+
+// TestOldRequestInAnotherNameHasNoAnswer: its publisher could so have a request of another cluster
+// refused.
+func TestOldRequestInAnotherNameHasNoAnswer(t *testing.T) {
+	s := withAdmin(t)
+	s.start()
+	c := s.readsSummaries()
+	c.Now = func() time.Time { return time.Now().Add(askedMaxWait + time.Minute) }
+	given := make(chan givenUp, 1)
+	reportTo(given)(&c)
+	b := openReady(t, c)
+	_ = receiveAsked(t, b)
+	js, err := jetstream.New(s.dialAdmin())
+	require.NoError(t, err)
+	body, err := event.New("prod", at, askFor("jane")).MarshalJSON()
+	require.NoError(t, err)
+	_, err = js.Publish(t.Context(), "rotate-certs-asked.v1.prod.staging", body)
+	require.NoError(t, err)
+	require.Nil(t, receive(t, given).e.Data)
+}
+
+// TestAnswersAreReplayed with the permissions of the document, and nothing else is.
+func TestAnswersAreReplayed(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	b := openReady(t, s.readsSummaries())
+	answer := askFor("jane")
+	answer.Request = "one"
+	answer.Refused = "the policy is notify-only"
+	require.NoError(t, b.Publish(request("auto-1")))
+	require.NoError(t, b.Publish(answer))
+	require.NoError(t, b.Publish(request("auto-2")))
+	flushed(t, b)
+	var got []event.Data
+	add := func(e event.Event) { got = append(got, e.Data) }
+	require.NoError(t, b.ReplayAnswers(t.Context(), time.Now().Add(-time.Hour), add))
+	require.Equal(t, []event.Data{answer}, got)
+	require.NoError(t, b.ReplayAnswers(t.Context(), time.Now().Add(time.Hour), add))
+	require.Len(t, got, 1)
 }
 
 // TestForbiddenRequestsOfOthersDisturbNothing: the rotator may not make their stream.

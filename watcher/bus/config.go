@@ -45,7 +45,7 @@ type Config struct {
 	FleetCredentials string
 
 	// GivenUp receives every event that is given up; an event that could not be parsed is
-	// empty. Nil: it is only counted and logged.
+	// empty, and one of another publisher than it names has no data. Nil: it is only counted and logged.
 	GivenUp func(ctx context.Context, e event.Event, why error)
 
 	// Now is the clock for the time of events; nil: the real one.

@@ -132,7 +132,7 @@ func (c *consumption) handleMessage(ctx context.Context, msg jetstream.Msg) {
 		c.bus.counters.givenUp.Add(1)
 		log.Error("event given up", "deliveries", delivery, "error", err)
 		c.bus.config.GivenUp(ctx, e, err)
-		c.logUnconfirmed(log.Warn, msg.TermWithReason(terminationReason(err)))
+		c.logUnconfirmed(log.Warn, msg.TermWithReason(GivenUpReason(err)))
 	default:
 		c.bus.counters.retried.Add(1)
 		retry := c.bus.config.tuning.retry
@@ -157,12 +157,19 @@ func (c *consumption) parseMessage(msg jetstream.Msg) (event.Event, error) {
 	if meta, metaErr := msg.Metadata(); metaErr == nil {
 		e.Time = meta.Timestamp.UTC()
 	}
+	if err == nil && c.verify != nil {
+		if wrong := c.verify(msg.Subject(), e); wrong != nil {
+			e.Data = nil // it is not of the publisher that it names, so none is answered
+			return e, wrong
+		}
+	}
 	switch old := c.bus.config.Now().Sub(e.Time); {
 	case err != nil:
 		return event.Event{}, fmt.Errorf("%w: %w", ErrPoison, err)
 	case msg.Headers().Get(jetstream.StreamHeader) != "":
 		// A reader of a stream chooses the subject of the reply, and could so have an old
 		// request published again.
+		e.Data = nil
 		return e, fmt.Errorf("%w: it is a reply of the server to a reader of stream %q", ErrPoison, msg.Headers().Get(jetstream.StreamHeader))
 	case c.age > 0 && old > c.age:
 		return e, fmt.Errorf("%w: published %s ago, more than %s", ErrPoison, old.Round(time.Minute), c.age)
@@ -172,8 +179,6 @@ func (c *consumption) parseMessage(msg jetstream.Msg) (event.Event, error) {
 		return e, fmt.Errorf("%w: it belongs to cluster %q", ErrPoison, e.Cluster)
 	case e.Type != c.expect:
 		return e, fmt.Errorf("%w: a %s on the subject of %s", ErrPoison, e.Type, c.expect)
-	case c.verify != nil:
-		return e, c.verify(msg.Subject(), e)
 	}
 	return e, nil
 }
@@ -226,8 +231,8 @@ func deliveryCount(msg jetstream.Msg) int {
 	return max(1, int(meta.NumDelivered)) //nolint:gosec // a count of deliveries
 }
 
-// terminationReason is an error as one short line, for the advisory of NATS.
-func terminationReason(err error) string {
+// GivenUpReason is an error with which an event is given up as one short line.
+func GivenUpReason(err error) string {
 	line := strings.Join(strings.Fields(strings.TrimPrefix(hint.TextOf(err), ErrPoison.Error()+": ")), " ")
 	if len(line) > 400 {
 		line = strings.ToValidUTF8(line[:400], "") + "…"

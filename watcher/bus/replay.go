@@ -15,27 +15,42 @@ import (
 // follow it continues until the context or the bus ends, or fn fails; it returns the error of
 // fn. Messages that are not events of this cluster are skipped.
 func (b *Bus) ReplayEvents(ctx context.Context, since time.Time, follow bool, fn func(event.Event) error) error {
+	return b.passEvents(ctx, reading{since: since, follow: follow}, fn)
+}
+
+// ReplayAnswers passes the answers to requests of other clusters that were published since a time to
+// fn, oldest first.
+func (b *Bus) ReplayAnswers(ctx context.Context, since time.Time, fn func(event.Event)) error {
+	only := buildSubject(b.config.Cluster, event.TypeRotationAsked, "*")
+	return b.passEvents(ctx, reading{since: since, subject: only}, func(e event.Event) error { fn(e); return nil })
+}
+
+// passEvents passes what a reader of the stream of events finds to fn.
+func (b *Bus) passEvents(ctx context.Context, r reading, fn func(event.Event) error) error {
 	var failed error
-	err := b.readStream(ctx, EventStream(b.config.Cluster), since, follow, func(msg jetstream.Msg) error {
+	r.bus = b
+	r.stream = EventStream(b.config.Cluster)
+	r.fn = func(msg jetstream.Msg) error {
 		e, err := event.ParseEvent(msg.Data())
 		if err != nil || e.Cluster != b.config.Cluster {
 			return nil //nolint:nilerr // the consumer logs invalid messages
 		}
 		failed = fn(e)
 		return failed
-	})
+	}
+	err := r.readStream(ctx)
 	if err != nil && failed == nil {
 		return fmt.Errorf("read events: %w", err)
 	}
 	return failed
 }
 
-// readStream passes the messages of a stream to fn; with follow it continues over reconnects.
-func (b *Bus) readStream(ctx context.Context, stream string, since time.Time, follow bool, fn func(jetstream.Msg) error) error {
+// readStream passes the messages of the stream to fn; with follow it continues over reconnects.
+func (r *reading) readStream(ctx context.Context) error {
+	b := r.bus
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.ctx, cancel)()
-	r := &reading{bus: b, stream: stream, since: since, follow: follow, fn: fn}
 	for {
 		err := r.readOnce(ctx)
 		if r.refused != nil || err == nil {
@@ -44,7 +59,7 @@ func (b *Bus) readStream(ctx context.Context, stream string, since time.Time, fo
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !follow {
+		if !r.follow {
 			return err
 		}
 		if isMissing(err) {
@@ -61,6 +76,7 @@ func (b *Bus) readStream(ctx context.Context, stream string, since time.Time, fo
 type reading struct {
 	bus     *Bus
 	stream  string
+	subject string // of the messages; empty: all
 	since   time.Time
 	follow  bool
 	fn      func(jetstream.Msg) error
@@ -82,6 +98,9 @@ func (r *reading) readOnce(ctx context.Context) error {
 	}
 	config := jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: time.Minute, MaxResetAttempts: 1,
+	}
+	if r.subject != "" {
+		config.FilterSubjects = []string{r.subject}
 	}
 	switch {
 	case r.last > 0:

@@ -2,8 +2,6 @@ package controller
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -19,24 +17,22 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// askedPrefix begins the names of rotations that other clusters have asked for.
-const askedPrefix = "asked-"
-
 // cacheLag is for how long an object that was created may be missing in the cache.
 const cacheLag = time.Minute
 
 // ReceiveAsked creates a CertificateRotation that a user of another cluster has asked for, if the
-// policy permits it, once however often the event is delivered. The answer is published, and a
-// refusal is a Kubernetes Event of the RotationPolicy.
+// policy permits it, once however often the event is delivered. The answer is published and kept for
+// the summary of this cluster, and a refusal is a Kubernetes Event of the RotationPolicy. A request
+// that was refused lately is not decided again.
 func (d *Decider) ReceiveAsked(ctx context.Context, asked event.RotationAsked, id string) error {
 	var list v1alpha1.CertificateRotationList
 	if err := d.Client.List(ctx, &list); err != nil {
 		return err
 	}
-	name := askedName(asked.Cluster, id)
+	name := event.AskedName(asked.Cluster, id)
 	var past []renewal.Asked
 	last := d.lastAsked // it may not be in the cache yet
-	if last.Open && name == d.lastAskedName {
+	if last.Open && name == d.lastAskedName || d.refusals.hasRefused(name) {
 		return nil
 	}
 	for i := range list.Items {
@@ -47,29 +43,51 @@ func (d *Decider) ReceiveAsked(ctx context.Context, asked event.RotationAsked, i
 		if c.Name == d.lastAskedName {
 			last.Open = false
 		}
-		if strings.HasPrefix(c.Name, askedPrefix) {
+		if strings.HasPrefix(c.Name, event.AskedPrefix) {
 			past = append(past, renewal.Asked{Created: c.CreationTimestamp.Time, Open: !c.HasEnded()})
 		}
 	}
 	if last.Open && d.Now().Sub(last.Created) < cacheLag {
 		past = append(past, last)
 	}
-	asked.Request = id
-	asked.Refused = d.policy.Load().RefuseAsked(d.Now(), asked.Services, past)
-	if asked.Refused == "" {
-		asked.Rotation = name
-		if err := d.createAsked(ctx, asked); err != nil {
-			return err
-		}
-		d.lastAskedName = name
-		d.lastAsked = renewal.Asked{Created: d.Now(), Open: true}
-	} else {
-		d.Log.Warn("request of another cluster refused", "cluster", asked.Cluster, "user", asked.User, "request", id, "because", asked.Refused)
-		policy := &v1alpha1.RotationPolicy{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.RotationPolicyName}}
-		recordEvent(d.Recorder, policy, warning, "RequestRefused", fmt.Sprintf("%s asked for %s: refused, %s", askedBy(asked), printers.JoinServices(asked.Services, ", "), asked.Refused))
+	if why := d.policy.Load().RefuseAsked(d.Now(), asked.Services, past); why != "" {
+		d.refuseAsked(asked, id, why)
+		return nil
 	}
+	asked.Request = id
+	asked.Rotation = name
+	asked.Refused = ""
+	if err := d.createAsked(ctx, asked); err != nil {
+		return err
+	}
+	d.lastAskedName = name
+	d.lastAsked = renewal.Asked{Created: d.Now(), Open: true}
 	_, _ = d.Events.Publish(asked) // its failure is logged; the objects say the same
 	return nil
+}
+
+// GiveUpAsked answers a request of another cluster that cannot be handled, unless it has led to a
+// rotation.
+func (d *Decider) GiveUpAsked(ctx context.Context, asked event.RotationAsked, id, why string) {
+	var made v1alpha1.CertificateRotation
+	if d.Client.Get(ctx, client.ObjectKey{Name: event.AskedName(asked.Cluster, id)}, &made) != nil {
+		d.refuseAsked(asked, id, why)
+	}
+}
+
+// refuseAsked answers a request of another cluster that starts no rotation. An answer in
+// the request is replaced.
+func (d *Decider) refuseAsked(asked event.RotationAsked, id, why string) {
+	if !d.refusals.addRefusal(asked.Cluster, id, why, d.Now()) {
+		return
+	}
+	asked.Request = id
+	asked.Rotation = ""
+	asked.Refused = why
+	d.Log.Warn("request of another cluster refused", "cluster", asked.Cluster, "user", asked.User, "request", id, "because", why)
+	policy := &v1alpha1.RotationPolicy{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.RotationPolicyName}}
+	recordEvent(d.Recorder, policy, warning, "RequestRefused", fmt.Sprintf("%s asked for %s: refused, %s", askedBy(asked), printers.JoinServices(asked.Services, ", "), why))
+	_, _ = d.Events.Publish(asked) // its failure is logged
 }
 
 func (d *Decider) createAsked(ctx context.Context, asked event.RotationAsked) error {
@@ -92,10 +110,4 @@ func (d *Decider) createAsked(ctx context.Context, asked event.RotationAsked) er
 // askedBy names the user, by the word of their cluster.
 func askedBy(asked event.RotationAsked) string {
 	return printers.CleanText(fmt.Sprintf("%s of cluster %s", asked.User, asked.Cluster))
-}
-
-// askedName follows from the request, so that a repetition creates no second object.
-func askedName(cluster, id string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", cluster, id))
-	return askedPrefix + hex.EncodeToString(sum[:10])
 }

@@ -32,7 +32,7 @@ func TestRotationIsCreatedForAnotherClusterOnce(t *testing.T) {
 	}
 	require.Len(t, w.rotations(), 1, "the same id is the same request")
 	rotation := w.rotations()[0]
-	assert.Equal(t, askedName("staging", "one"), rotation.Name)
+	assert.Equal(t, event.AskedName("staging", "one"), rotation.Name)
 	assert.Equal(t, []certs.Service{certs.Etcd, certs.Kubelet}, rotation.Spec.Services)
 	assert.Nil(t, rotation.Spec.Trigger, "the policy does not hold it up")
 	assert.Equal(t, "jane [31m of cluster staging", rotation.Annotations[v1alpha1.RequestedByAnnotation])
@@ -73,11 +73,11 @@ func TestRotationThatIsNotCachedYetCounts(t *testing.T) {
 	policy.FleetServices = []certs.Service{certs.Kubelet}
 	d.UsePolicy(&policy)
 	d.lastAsked = renewal.Asked{Created: d.Now(), Open: true}
-	d.lastAskedName = askedName("staging", "zero")
+	d.lastAskedName = event.AskedName("staging", "zero")
 	require.NoError(t, d.ReceiveAsked(t.Context(), asksFor(certs.Kubelet), "zero"))
 	require.NoError(t, d.ReceiveAsked(t.Context(), asksFor(certs.Kubelet), "one"))
 	assert.Empty(t, w.rotations())
 	d.lastAsked.Created = d.Now().Add(-time.Hour)
-	require.NoError(t, d.ReceiveAsked(t.Context(), asksFor(certs.Kubelet), "one"))
+	require.NoError(t, d.ReceiveAsked(t.Context(), asksFor(certs.Kubelet), "two"))
 	assert.Len(t, w.rotations(), 1)
 }

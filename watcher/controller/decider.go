@@ -51,6 +51,8 @@ type Decider struct {
 	pending              map[string]pendingRequest // by name of the rotation
 	requested            []renewal.Proposal
 
+	refusals refusals // of requests of other clusters
+
 	// Only ReceiveAsked uses these: the rotation that it has created last.
 	lastAsked     renewal.Asked
 	lastAskedName string

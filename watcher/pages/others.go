@@ -35,6 +35,7 @@ type Sharing interface {
 
 // OtherClusters are the clusters that share summaries with this one.
 type OtherClusters struct {
+	own    string // the name of this cluster
 	token  string // of this cluster, which is left out
 	shared Sharing
 	now    clock
@@ -43,11 +44,12 @@ type OtherClusters struct {
 	found   []dashboard.OtherCluster
 	failure error
 	made    time.Time
+	asked   []dashboard.AskedRotation // of users of this cluster, newest first
 }
 
 // NewOtherClusters are the clusters other than the named one.
 func NewOtherClusters(own string, shared Sharing, now func() time.Time) *OtherClusters {
-	return &OtherClusters{token: bus.NameToken(own), shared: shared, now: now}
+	return &OtherClusters{own: own, token: bus.NameToken(own), shared: shared, now: now}
 }
 
 // latest returns the clusters, read anew unless they are recent.
@@ -65,7 +67,9 @@ func (o *OtherClusters) latest(ctx context.Context) ([]dashboard.OtherCluster, e
 	o.found = nil
 	for _, one := range stored {
 		if one.Token != o.token {
-			o.found = append(o.found, otherCluster(one))
+			other := otherCluster(one)
+			o.found = append(o.found, other)
+			o.readAnswers(other)
 		}
 	}
 	slices.SortStableFunc(o.found, func(a, b dashboard.OtherCluster) int { return strings.Compare(a.Name, b.Name) })
@@ -132,18 +136,6 @@ func (c *userCluster) Others(ctx context.Context) (dashboard.Others, error) {
 		return out, hint.AddTo(errors.New(missing), "an administrator can bind the ClusterRole %s to %s", viewRole, c.user.Name)
 	}
 	out.Found, err = c.OtherClusters.latest(ctx)
+	out.Asked = c.OtherClusters.askedSince(c.Now().Add(-asksFor))
 	return out, err
-}
-
-// AskRotation asks another cluster for a rotation, in the name of a user with the permission at
-// this moment.
-func (c *userCluster) AskRotation(ctx context.Context, cluster string, services []certs.Service) (string, error) {
-	if err := c.requireAccess(ctx, askRole, askRotation); err != nil {
-		return "", err
-	}
-	id, err := c.OtherClusters.shared.AskRotation(ctx, cluster, event.RotationAsked{Services: services, User: c.user.Name})
-	if err == nil {
-		c.Log.Info("asked another cluster for a rotation", "cluster", cluster, "services", services, "request", id, "user", c.user.Name)
-	}
-	return id, err
 }

@@ -20,8 +20,21 @@ type ClusterSummary struct {
 	// certificates is absent.
 	EarliestExpiry map[certs.Service]time.Time `json:"earliestExpiry,omitempty"`
 	Rotation       *SummaryRotation            `json:"rotation,omitempty"` // absent: the watcher carries none out
-	WatcherVersion string                      `json:"watcherVersion"`
-	WrittenAt      time.Time                   `json:"writtenAt"` // by the clock of the watcher
+	// Answers are those to requests of other clusters of the last day, those that were permitted
+	// first. An earlier release of the watcher writes none.
+	Answers        []SummaryAnswer `json:"answers,omitempty"`
+	WatcherVersion string          `json:"watcherVersion"`
+	WrittenAt      time.Time       `json:"writtenAt"` // by the clock of the watcher
+}
+
+// SummaryAnswer is the answer to a rotation that another cluster has asked for.
+type SummaryAnswer struct {
+	// Request follows from the asking cluster and the id of its request, and is the name of the
+	// CertificateRotation.
+	Request string        `json:"request"`
+	Refused string        `json:"refused,omitempty"` // why there is no rotation; absent: there is one
+	State   RotationState `json:"state,omitempty"`   // of the rotation; absent: refused, or not seen yet
+	At      time.Time     `json:"at"`                // by the clock of the watcher
 }
 
 // SummaryRotation is the CertificateRotation in progress.
@@ -55,4 +68,9 @@ const (
 	// SummaryFreshFor is how old a summary may be before it counts as stale: a watcher may fail to
 	// write two.
 	SummaryFreshFor = 3 * SummaryHeartbeat
+	// AnswersKept is for how long a summary has the answer to a request.
+	AnswersKept = 24 * time.Hour
+	// AnswersWithin is how soon a request is answered: a watcher gives it up after ten minutes in
+	// NATS, and writes its summary within another.
+	AnswersWithin = 12 * time.Minute
 )

@@ -2,10 +2,12 @@ package event_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -116,4 +118,13 @@ func TestSourceEscapesNames(t *testing.T) {
 	got, err := event.ParseEvent(raw)
 	require.NoError(t, err)
 	require.Equal(t, e, got)
+}
+
+// TestAskedNameIsTheDocumented one, which programs of others compute.
+func TestAskedNameIsTheDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/events.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `"request":"`+event.AskedName("staging", "change-815")+`"`)
+	assert.NotEqual(t, event.AskedName("a", "b"), event.AskedName("b", "a"))
+	assert.NotEqual(t, event.AskedName(`a" "b`, "c"), event.AskedName("a", `b" "c`))
 }
