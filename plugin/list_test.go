@@ -304,6 +304,19 @@ func TestCertificatesThatAnotherNodeSignsAreRenewable(t *testing.T) {
 	assert.Contains(t, printers.CheckVerdict(list, displayName, nil, noon), "2 cannot be renewed here")
 }
 
+// TestRefusedCertificateIsProposed: of a certificate that Go programs refuse, check has the reason
+// and the command that renews it.
+func TestRefusedCertificateIsProposed(t *testing.T) {
+	c := leaf(certs.KubeAPIServer, "apiserver", "kubernetes", 300*day)
+	c.Status = certs.Invalid
+	c.Reason = "is signed with MD5-RSA, which Go programs such as kube-apiserver refuse"
+	c.Refused = true
+	c.Issuer.Kind = inventory.LocalCA
+	list := printers.ListCertificates([]inventory.Node{{Name: "cp1", Certificates: []inventory.Certificate{c}}}, nil, printers.ListOptions{Now: noon})
+	assert.Contains(t, strings.Join(printers.CheckHints(list, noon), "\n"), c.Reason+". A rotation renews it.")
+	assert.Contains(t, printers.CheckVerdict(list, displayName, nil, noon), "Next: kubectl rotate-certs --service kube-apiserver")
+}
+
 func TestHintsAreBounded(t *testing.T) {
 	list := v1alpha1.CertificateList{}
 	for range 40 {

@@ -20,7 +20,10 @@ import (
 
 // CanSign returns an error if a certificate cannot sign others now.
 func CanSign(ca *x509.Certificate, now time.Time) error {
+	refused := RefusedKey(ca.PublicKey)
 	switch {
+	case refused != "":
+		return fmt.Errorf("certificate authority %q %s; it signs nothing that they accept: replace it, with a larger key", ca.Subject, refused)
 	case now.Before(ca.NotBefore):
 		return fmt.Errorf("certificate authority %q is not valid before %s; check this node's clock, which says %s",
 			ca.Subject, ca.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
@@ -67,7 +70,7 @@ func AuthorityID(ca *x509.Certificate) string {
 
 // IsIssuedBy reports whether ca's key signed the certificate in ca's name. It checks neither
 // dates nor usages: [CanSign] checks whether the issuer may still issue. A self-signed
-// certificate is its own issuer.
+// certificate is its own issuer. Peers may refuse the signature all the same: [RefusedSignature].
 func IsIssuedBy(c, ca *x509.Certificate) bool {
 	if c == nil || ca == nil || !bytes.Equal(c.RawIssuer, ca.RawSubject) {
 		return false
@@ -76,7 +79,11 @@ func IsIssuedBy(c, ca *x509.Certificate) bool {
 	if k, ok := ca.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > 2*maxRSABits {
 		return false
 	}
-	return ca.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+	if ca.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil {
+		return true
+	}
+	k, isRSA := ca.PublicKey.(*rsa.PublicKey)
+	return isRSA && signedBy(c, k)
 }
 
 // SignTemplate makes the certificate that a template of [SuccessorTemplate] describes, for pub,

@@ -26,6 +26,9 @@ const (
 // hostile certificate must not cost hours.
 const maxRSABits = 8192
 
+// usualRSABits is the size of a new RSA key in the place of one that is too small for Go: kubeadm's.
+const usualRSABits = 2048
+
 // ErrEncryptedKey means that a private key is encrypted with a passphrase.
 var ErrEncryptedKey = errors.New("private key is encrypted with a passphrase; Kubernetes components cannot load such keys either")
 
@@ -160,7 +163,8 @@ func marshalPKCS8(signer crypto.Signer) ([]byte, error) {
 	return x509.MarshalPKCS8PrivateKey(signer)
 }
 
-// NewKeyLike generates a new key of the same algorithm and size. Where blockType
+// NewKeyLike generates a new key of the same algorithm and size, or of 2048 bits where Go refuses
+// an RSA key of that size. Where blockType
 // cannot hold that algorithm, or is empty, the usual one is taken: PKCS #1 for RSA,
 // SEC 1 for ECDSA, PKCS #8 for Ed25519.
 func NewKeyLike(pub crypto.PublicKey, blockType string) (Key, error) {
@@ -170,6 +174,9 @@ func NewKeyLike(pub crypto.PublicKey, blockType string) (Key, error) {
 	case *rsa.PublicKey:
 		// A modulus may fall short of its nominal size by some bits.
 		bits := (p.N.BitLen() + 7) / 8 * 8
+		if bits < minRSABits {
+			bits = usualRSABits
+		}
 		if bits > maxRSABits {
 			return Key{}, fmt.Errorf("generate RSA key: %d bits are more than the %d that TLS allows", bits, maxRSABits)
 		}

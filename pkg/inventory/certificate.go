@@ -197,9 +197,12 @@ type Certificate struct {
 	FileMount bool `json:"fileMount,omitempty"`
 	// BrokenChain means that it is Invalid only because of its CA, which has expired or did not
 	// sign it: its component can load it.
-	BrokenChain bool         `json:"brokenChain,omitempty"`
-	Status      certs.Status `json:"status"`
-	Reason      string       `json:"reason,omitempty"` // why the status is not OK, or why no issuer can be had
+	BrokenChain bool `json:"brokenChain,omitempty"`
+	// Refused means that it is Invalid only because Go programs refuse the algorithm of its
+	// signature or the size of its key: its component can load it, and a successor has neither.
+	Refused bool         `json:"refused,omitempty"`
+	Status  certs.Status `json:"status"`
+	Reason  string       `json:"reason,omitempty"` // why the status is not OK, or why no issuer can be had
 }
 
 // ID names a certificate within its node: service, role and place.

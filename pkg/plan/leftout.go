@@ -157,7 +157,7 @@ func keepsFromStarting(n *inventory.Node, s certs.Service) *inventory.Certificat
 // interrupted it may be half of a pair, which the next process there restores first.
 func isDamaged(n *inventory.Node, c *inventory.Certificate) bool {
 	between := slices.ContainsFunc(n.Rotations, func(r inventory.NodeRotation) bool { return r.State == inventory.Committing })
-	return !between && (c.FingerprintSHA256 == "" || c.Status == certs.Invalid)
+	return !between && (c.FingerprintSHA256 == "" || c.Status == certs.Invalid && !c.Refused)
 }
 
 // staysUsable reports whether a certificate can be loaded, and a restart makes nothing worse: its

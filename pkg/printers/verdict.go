@@ -40,6 +40,8 @@ func certificateHint(c v1alpha1.Certificate, now time.Time) string {
 			c.Node, c.Service, ExpiryInWords(*c.Served.NotAfter, now), c.Served.Address, c.Name, ExpiryInWords(c.NotAfter, now), c.Service)
 	case c.Status == certs.NotServed:
 		return fmt.Sprintf("%s: %s does not serve %s, which is on disk: %s. Restart %s.", c.Node, c.Service, c.Name, c.Reason, c.Service)
+	case c.Status == certs.Invalid && c.NotRenewable == "":
+		return fmt.Sprintf("%s: %s %s: %s. A rotation renews it.", c.Node, c.Name, c.Path, strings.TrimSuffix(c.Reason, "."))
 	case c.Status == certs.Invalid:
 		return fmt.Sprintf("%s: %s %s: %s. Rotations leave it out until this is fixed.", c.Node, c.Name, c.Path, strings.TrimSuffix(c.Reason, "."))
 	case c.NotRenewable != "" && (c.Status == certs.Expiring || c.Status == certs.Expired):
@@ -95,7 +97,7 @@ func CheckVerdict(list v1alpha1.CertificateList, command string, nodes []string,
 			continue
 		}
 		bad++
-		if c.NotRenewable == "" && (c.Status == certs.Expiring || c.Status == certs.Expired || c.Status == certs.NotServed) {
+		if c.NotRenewable == "" && (c.Status == certs.Expiring || c.Status == certs.Expired || c.Status == certs.NotServed || c.Status == certs.Invalid) {
 			services = append(services, c.Service)
 			affected = append(affected, c.Node)
 		}

@@ -63,10 +63,14 @@ func validAt(c *x509.Certificate, now time.Time) bool {
 }
 
 // climbChain returns the certificates that lead from a leaf upwards, as far as the candidates
-// do, in any order and with any dates.
+// do, in any order and with any dates. It ends at an authority with a signature that peers refuse:
+// they accept it only where they trust it itself.
 func climbChain(leaf *x509.Certificate, among []*x509.Certificate) []*x509.Certificate {
 	var path []*x509.Certificate
 	for at := leaf; ; {
+		if at != leaf && certs.RefusedSignature(at) != "" {
+			return path
+		}
 		i := slices.IndexFunc(among, func(c *x509.Certificate) bool {
 			return !slices.ContainsFunc(path, func(p *x509.Certificate) bool { return sameCA(p, c) }) && certs.IsIssuedBy(at, c)
 		})

@@ -200,6 +200,11 @@ func (n *fakeNode) scanNode(context.Context) (inventory.Node, error) {
 	for name, s := range owners {
 		c := inventory.Certificate{Facts: certs.DescribeCertificate(n.readStore(name).LeafCert()), Service: s, UsedBy: []certs.Service{s}, Name: name,
 			Store: n.tree.Stores[name], Issuer: issuerFor(name), Status: certs.OK, KeyUses: n.keyUses[name], KeyFile: n.keyFile(name)}
+		leaf := n.readStore(name).LeafCert()
+		if c.Reason = certs.RefusedSignature(leaf) + certs.RefusedKey(leaf.PublicKey); c.Reason != "" {
+			c.Status = certs.Invalid
+			c.Refused = true
+		}
 		for _, a := range serves[name] {
 			c.Served = append(c.Served, inventory.Served{Address: a, FingerprintSHA256: certs.Fingerprint(n.all[s].loaded[name])})
 		}

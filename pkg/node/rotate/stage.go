@@ -156,7 +156,7 @@ func matchTargets(node inventory.Node, step *plan.Step) ([]inventory.Certificate
 				target.Name, target.Path, c.SerialNumber, c.NotAfter.Format(time.RFC3339)), replan}
 		case step.RollbackOf == "" && (c.Issuer.Kind == inventory.NoIssuer || c.Issuer.Kind == ""):
 			return nil, fmt.Errorf("%s %q cannot be renewed: %s", c.Name, c.Store.Cert, c.Reason)
-		case c.Status == certs.Invalid:
+		case c.Status == certs.Invalid && !c.Refused:
 			return nil, fmt.Errorf("%s %q cannot be renewed: %s", c.Name, c.Store.Cert, c.Reason)
 		}
 		found = append(found, c)

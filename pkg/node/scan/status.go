@@ -32,6 +32,10 @@ func (e *entry) setStatus(known *authorities, servesOther string, now time.Time,
 			status = certs.Invalid
 			why = problem
 			e.BrokenChain = true
+		} else if refused := e.refusal(); refused != "" {
+			status = certs.Invalid
+			why = refused
+			e.Refused = true
 		} else if servesOther != "" {
 			status = certs.NotServed
 			why = servesOther
@@ -57,10 +61,20 @@ func (e *entry) chainProblem(known *authorities, now time.Time) string {
 		}
 		return ""
 	}
-	if ca := known.namesakeOf(e); ca != nil && !e.bringsIssuer() {
+	if ca := known.namesakeOf(e); ca != nil && !e.bringsIssuer() && e.refusal() == "" {
 		return fmt.Sprintf("the CA %q in %s did not sign it, though it has its issuer's name", ca.displayName(), ca.paths[0])
 	}
 	return ""
+}
+
+// refusal returns why Go's TLS refuses the certificate because of its key or its signature; empty: it
+// does not. The signature of a self-signed certificate is not verified by peers that trust it.
+func (e *entry) refusal() string {
+	leaf := e.leafCert()
+	if key := certs.RefusedKey(leaf.PublicKey); key != "" || certs.IsIssuedBy(leaf, leaf) {
+		return key
+	}
+	return certs.RefusedSignature(leaf)
 }
 
 // bringsIssuer reports whether the issuer's certificate follows in its own file.
