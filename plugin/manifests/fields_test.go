@@ -92,3 +92,16 @@ func allowedValues(schema apiextensionsv1.JSONSchemaProps) string {
 func tableText(text string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(text, "\n", " "), "|", `\|`)
 }
+
+// TestStateIsTheFirstColumn of "kubectl get certificaterotations": the services and nodes before it
+// would move it out of a terminal with 80 columns.
+func TestStateIsTheFirstColumn(t *testing.T) {
+	data, err := os.ReadFile("../../deploy/chart/crds/rotate-certs.io_certificaterotations.yaml")
+	require.NoError(t, err)
+	var crd apiextensionsv1.CustomResourceDefinition
+	require.NoError(t, yaml.Unmarshal(data, &crd))
+	for _, version := range crd.Spec.Versions {
+		require.NotEmpty(t, version.AdditionalPrinterColumns)
+		assert.Equal(t, "State", version.AdditionalPrinterColumns[0].Name)
+	}
+}
