@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
@@ -120,7 +121,12 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 		}
 	}
 	o.dial = func(connection) (*cluster, error) { return c, nil }
-	o.rotate = fleet.Recover
+	var report *v1alpha1.RotationReport
+	o.rotate = func(ctx context.Context, c fleet.Cluster, options fleet.Options) (*v1alpha1.RotationReport, error) {
+		var err error
+		report, err = fleet.Recover(ctx, c, options)
+		return report, err
+	}
 	if open := hosts.Unsettled(); len(open) > 0 && !o.planOnly && o.terminal.in && !o.yes &&
 		!o.askConfirmation(ctx, fmt.Sprintf("A rotation was interrupted, or is in progress, on %s. Complete or undo it first?", strings.Join(open, ", "))) {
 		return errDeclined
@@ -152,6 +158,20 @@ func (o *recoverOptions) recoverCluster(ctx context.Context) error {
 	case unsettled != nil: // what was to be done is done and verified
 		o.printLine(fmt.Sprintf("warning: the hosts could not be asked again whether all is verified: %v", unsettled))
 	}
-	printers.PrintNotes(o.ErrOut, "Your own kubeconfig may have expired, too: copy the one of the administrator (kubeadm: /etc/kubernetes/admin.conf) from a control-plane node.")
+	printers.PrintNotes(o.ErrOut, "Your own kubeconfig may have expired, too: copy "+administratorKubeconfig(report)+".")
 	return err
+}
+
+// administratorKubeconfig says where a kubeconfig of an administrator is that the recovery renewed.
+func administratorKubeconfig(report *v1alpha1.RotationReport) string {
+	if report != nil {
+		for _, item := range report.Items {
+			for _, c := range item.Certificates {
+				if item.Service == certs.Admin && c.New != nil {
+					return c.Path + " from " + item.Node
+				}
+			}
+		}
+	}
+	return "the one of the administrator (kubeadm: /etc/kubernetes/admin.conf) from a control-plane node"
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
@@ -40,4 +42,18 @@ func TestNodeProgramIsThatOfTheHostsArchitecture(t *testing.T) {
 	assert.Equal(t, arm, got)
 	_, err = f.nodeProgram("amd64")
 	require.Error(t, err, "that of another architecture is not taken")
+}
+
+// TestRecoverNamesTheRenewedKubeconfig: people need it next, and its path is the cluster's own.
+func TestRecoverNamesTheRenewedKubeconfig(t *testing.T) {
+	of := func(service certs.Service, renewed *v1alpha1.CertificateRef) *v1alpha1.RotationReport {
+		return &v1alpha1.RotationReport{Items: []v1alpha1.RotationItem{
+			{Node: "cp1", Service: certs.Etcd, Certificates: []v1alpha1.RotatedCertificate{{Path: "/pki/etcd.crt", New: &v1alpha1.CertificateRef{}}}},
+			{Node: "cp2", Service: service, Certificates: []v1alpha1.RotatedCertificate{{Path: "/var/lib/admin.kubeconfig", New: renewed}}}}}
+	}
+	const anyOther = "the one of the administrator (kubeadm: /etc/kubernetes/admin.conf) from a control-plane node"
+	assert.Equal(t, "/var/lib/admin.kubeconfig from cp2", administratorKubeconfig(of(certs.Admin, &v1alpha1.CertificateRef{})))
+	assert.Equal(t, anyOther, administratorKubeconfig(of(certs.Admin, nil)), "it was not renewed")
+	assert.Equal(t, anyOther, administratorKubeconfig(of(certs.KubeScheduler, &v1alpha1.CertificateRef{})))
+	assert.Equal(t, anyOther, administratorKubeconfig(nil), "nothing was to be done")
 }
