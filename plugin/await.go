@@ -11,12 +11,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// checkEvery is the pause between two checks of a condition that is waited for.
-const checkEvery = time.Second
-
 // pauseOnce waits for the time between two checks, shorter in tests; false when ctx ended.
 func (a *app) pauseOnce(ctx context.Context) bool {
-	pause := checkEvery
+	pause := wait.RequestEvery
 	if a.hurry {
 		pause = time.Millisecond
 	}
@@ -31,7 +28,7 @@ func (a *app) awaitCondition(ctx context.Context, timeout time.Duration, what st
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var last error
-	for waited := time.Duration(0); ; waited += checkEvery { // counted, since tests do not wait
+	for waited := time.Duration(0); ; waited += wait.RequestEvery { // counted, since tests do not wait
 		ok, err := holds(ctx)
 		switch {
 		case ok:

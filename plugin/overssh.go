@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -15,11 +14,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/ssh"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
-
-// answerTimeout is how long the API server may take to answer before a rotation over ssh works
-// without it. A login of the operator may be part of it.
-const answerTimeout = 15 * time.Second
 
 // errNoAnswer means that the API server cannot be asked: it does not answer, or has no etcd.
 var errNoAnswer = errors.New("the API server cannot be asked")
@@ -38,7 +34,9 @@ func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.
 	if err != nil {
 		return nil, err
 	}
-	asking, cancel := context.WithTimeout(ctx, answerTimeout)
+	// Without an answer, the rotation over ssh works without the API server. A login of the
+	// operator may be part of the request.
+	asking, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	all, err := c.api.Nodes(asking)
 	var rootCA []byte

@@ -7,15 +7,12 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-const (
-	// lockTimeout is how long a recovery tries to take the lock: longer than an expired Lease is
-	// observed before it is taken.
-	lockTimeout = 40 * time.Second
-	// confirmTimeout is how long it tries to confirm that it still holds the lock.
-	confirmTimeout = 15 * time.Second
-)
+// lockTimeout is how long a recovery tries to take the lock: longer than an expired Lease is
+// observed before it is taken.
+const lockTimeout = 40 * time.Second
 
 // recoveryLocker takes the cluster's lock for a recovery. The API server may end meanwhile, which is
 // no reason to end a recovery: it continues with the nodes' own lock.
@@ -46,7 +43,7 @@ type recoveryLock struct{ fleet.Lock }
 
 // Confirm returns nil unless another rotation holds the lock, or the Lease was deleted.
 func (l recoveryLock) Confirm(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, confirmTimeout)
+	limited, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	if err := l.Lock.Confirm(limited); errors.Is(err, fleet.ErrLockLost) {
 		return err

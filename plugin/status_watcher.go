@@ -18,11 +18,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
-
-// surveyTimeout bounds how long status waits for the watcher's objects.
-const surveyTimeout = 15 * time.Second
 
 // surveyWatcher reads the watcher's objects while the nodes are scanned.
 func (o *reader) surveyWatcher(ctx context.Context) <-chan *v1alpha1.WatcherStatus {
@@ -42,7 +40,7 @@ func (o *reader) surveyWatcher(ctx context.Context) <-chan *v1alpha1.WatcherStat
 // nothing is installed. An error means that it is unknown whether something is. Kinds that cannot
 // be read are listed, and do not stop the rest.
 func (a *app) surveyWatcher(ctx context.Context, c connection) (*v1alpha1.WatcherStatus, error) {
-	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	api, err := openObjects(c)
 	if err != nil {

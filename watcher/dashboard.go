@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
-	"github.com/rotate-certs/rotate-certs/pkg/dashboard/watched"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/pages"
@@ -62,7 +61,7 @@ func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorde
 		Users: &pages.Source{
 			Name: name, Server: mgr.GetConfig().Host, Namespace: w.Pods.Namespace, Version: version.Version, NotifyOnly: w.NotifyOnly, Proxies: w.Dashboard.Proxies, OtherClusters: others,
 			Cached: w.cache, Live: mgr.GetAPIReader(), Creator: mgr.GetClient(), Client: client, Recorder: recorder, Log: log, Now: time.Now,
-			Pause: func(ctx context.Context) bool { return wait.SleepFor(ctx, watched.CheckEvery) == nil },
+			Pause: func(ctx context.Context) bool { return wait.SleepFor(ctx, wait.RequestEvery) == nil },
 		},
 	})
 	server, err := w.listenOn(ctx, "dashboard", w.Dashboard.Address, secured.config, dashboard.NewHTTPServer(w.onceComplete(hosted), func(line string) { log.Debug(line) }))

@@ -17,6 +17,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/rotationpolicy"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // policyStatus writes into the RotationPolicy which policy is in force, and its errors.
@@ -26,11 +27,7 @@ type policyStatus struct {
 	log    *slog.Logger
 }
 
-const (
-	// statusTimeout limits one write of the status, which is tried again after statusRetry.
-	statusTimeout = 10 * time.Second
-	statusRetry   = 10 * time.Second
-)
+const statusRetry = 10 * time.Second
 
 // NeedLeaderElection keeps a second watcher from writing the same status.
 func (s *policyStatus) NeedLeaderElection() bool { return true }
@@ -57,7 +54,7 @@ func (s *policyStatus) writeStatus(ctx context.Context) error {
 	if object == nil {
 		return nil
 	}
-	trying, cancel := context.WithTimeout(ctx, statusTimeout)
+	trying, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	err := s.client.Status().Update(trying, object)
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {

@@ -13,10 +13,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// startLimit is how long "start" waits: the process itself may wait two minutes for another
-// rotation's.
-const startLimit = 150 * time.Second
-
 func (p *program) startCommand() *cobra.Command {
 	var rotation string
 	cmd := &cobra.Command{
@@ -28,7 +24,8 @@ func (p *program) startCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("find this program: %w", err)
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), startLimit)
+			// The process itself may wait two minutes for another rotation's.
+			ctx, cancel := context.WithTimeout(cmd.Context(), 150*time.Second)
 			defer cancel()
 			started, err := background.StartRun(ctx, p.hostRoot(), rotation,
 				own, nodeapi.CommandRun, "--rotation="+rotation, "--root="+p.root, "--node-name="+p.nodeName)

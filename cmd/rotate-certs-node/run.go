@@ -36,15 +36,13 @@ func (p *program) runCommand() *cobra.Command {
 	return cmd
 }
 
-// lastWord is how long the main process of a pod continues to run after its last record,
+// waitForEnd has the main process of a pod continue to run for a while after its last record,
 // when everything is done and the node's lock is released. When it ends, processes that exec
 // has started in the pod end as well, and a follower receives that record only after the
 // kubelet has reported the pod's end, some two seconds later [measured]. A pod whose last
 // record was received is deleted, which ends the wait at once.
-const lastWord = 3 * time.Second
-
 func waitForEnd(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lastWord)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	<-ctx.Done()
 }
@@ -81,10 +79,6 @@ func openRotation(root hostfs.Root, id string) (*statedir.Rotation, error) {
 	}
 	return dir.OpenRotation(id)
 }
-
-// signOfLife is the interval at which follow prints an empty line, so that its reader can
-// distinguish silence from a broken connection.
-const signOfLife = 2 * time.Second
 
 func (p *program) followCommand() *cobra.Command {
 	var rotation string
@@ -129,8 +123,10 @@ func (l *lines) writeLine(line []byte) error {
 	return err
 }
 
+// keepBeating prints an empty line from time to time, so that the reader of follow can
+// distinguish silence from a broken connection.
 func (l *lines) keepBeating(ctx context.Context) {
-	for wait.SleepFor(ctx, signOfLife) == nil {
+	for wait.SleepFor(ctx, 2*time.Second) == nil {
 		if l.writeLine(nil) != nil {
 			return
 		}

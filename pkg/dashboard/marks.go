@@ -7,13 +7,10 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
-
-// markTimeout is how long the API server may take to create or delete an object.
-const markTimeout = 15 * time.Second
 
 // markForm is the page that marks certificates as compromised.
 type markForm struct {
@@ -112,7 +109,7 @@ func (s *Server) changeMark(ctx context.Context, c Context, change func(context.
 	if err != nil {
 		return err
 	}
-	_, err = callWithin(context.WithoutCancel(ctx), markTimeout, trackCall(s.open, func(ctx context.Context) (struct{}, error) {
+	_, err = callWithin(context.WithoutCancel(ctx), wait.RequestTimeout, trackCall(s.open, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, change(ctx, cluster)
 	}))
 	s.states.expireResult(c.Name)

@@ -18,7 +18,6 @@ const (
 	mostAddresses    = 1000 // of failures that are counted; those of all others are counted together
 	reviewsAtOnce    = 4
 	reviewsOfAddress = reviewsAtOnce / 2 // the others are for other addresses
-	reviewTimeout    = 10 * time.Second  // with the wait for other reviews
 )
 
 // errTooManyFailures means that no token of an address is reviewed at present.
@@ -52,7 +51,8 @@ const otherAddresses = ""
 
 // limitReview runs a review for an address within the bounds. It counts a token that is not accepted.
 func (l *signInLimits) limitReview(ctx context.Context, address string, review func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	// The wait for other reviews is part of it.
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	from, err := l.beginReview(address)
 	if err != nil {

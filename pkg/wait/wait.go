@@ -6,6 +6,21 @@ import (
 	"time"
 )
 
+const (
+	// PollEvery is how often something on the same machine is asked again: a supervisor, a lock,
+	// a file.
+	PollEvery = 50 * time.Millisecond
+	// ConnectEvery is the pause between two connections to a node or an endpoint that may answer
+	// at any moment.
+	ConnectEvery = 100 * time.Millisecond
+	// RequestEvery is the pause between two requests to an API server for something that takes
+	// seconds.
+	RequestEvery = time.Second
+	// RequestTimeout is how long a short request may take: one to an API server, or a short
+	// command on a node.
+	RequestTimeout = 15 * time.Second
+)
+
 // Backoff is the pause between tries: 100 ms, doubled up to 2 s. Its zero value is ready to use.
 type Backoff struct {
 	Tries int // how often was waited

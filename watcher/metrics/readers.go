@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Readers authorizes readers of metrics: the API server must accept their bearer token, and
@@ -35,8 +36,6 @@ const (
 	// allowedFor is for how long a review is valid, to save two requests at every scrape.
 	// Refusals are not kept, so that a granted right takes effect at once.
 	allowedFor = time.Minute
-	// reviewTimeout is how long the API server may take to answer.
-	reviewTimeout = 10 * time.Second
 )
 
 // AuthorizedOnly serves authorized readers only.
@@ -66,7 +65,7 @@ func (r *Readers) checkToken(ctx context.Context, token string) (int, error) {
 	if r.recentlyAllowed(hash) {
 		return http.StatusOK, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	review, err := r.Client.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token},

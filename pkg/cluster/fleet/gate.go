@@ -74,7 +74,7 @@ func (r *run) awaitGateBy(ctx context.Context, among []string, within time.Durat
 			return next, errors.New(strings.Join(texts, "; "))
 		}
 		r.showProgress(Progress{Node: next, Phase: PhaseWaiting, Text: open[0].Text})
-		_ = wait.SleepFor(ctx, reconnectEvery) // see above
+		_ = wait.SleepFor(ctx, wait.ConnectEvery) // see above
 	}
 }
 

@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	// reconnectEvery is the pause between attempts to reach a node whose connection broke.
-	reconnectEvery = 100 * time.Millisecond
 	// deliverTimeout is how long to try to deliver an order.
 	deliverTimeout = 2 * time.Minute
 	// quiet is how long a node may take from one record to the next, besides the time
@@ -153,7 +151,7 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 			reported = true
 			lost(err, time.Until(until))
 		}
-		if wait.SleepFor(ctx, reconnectEvery) != nil {
+		if wait.SleepFor(ctx, wait.ConnectEvery) != nil {
 			return nodeapi.Record{}, fmt.Errorf("follow node %q: %w (last connection: %w)", w.step.Node, context.Cause(ctx), err)
 		}
 	}

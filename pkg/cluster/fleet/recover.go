@@ -111,7 +111,7 @@ func (r *run) findDead(ctx context.Context, busy []plan.Step) (dead, alive []pla
 		quorum = slices.ContainsFunc(healths, func(h inventory.Health) bool {
 			return h.Etcd != nil && h.Etcd.Error == "" && h.Etcd.LeaderID != 0
 		})
-		if len(dead) == 0 || time.Now().After(until) || wait.SleepFor(ctx, reconnectEvery) != nil {
+		if len(dead) == 0 || time.Now().After(until) || wait.SleepFor(ctx, wait.ConnectEvery) != nil {
 			return dead, alive, quorum
 		}
 	}

@@ -19,8 +19,6 @@ const (
 	// closeTimeout and closeFailed are how long node pods may take to go in the end.
 	closeTimeout = time.Minute
 	closeFailed  = 10 * time.Second
-	// releaseTimeout bounds the release of the lock, which expires anyway.
-	releaseTimeout = 10 * time.Second
 )
 
 // defaultTimeout is how long a component may take to become healthy.
@@ -145,7 +143,8 @@ func (r *run) whileLocked(ctx context.Context, f func() error) error {
 		if _, closeErr := r.cluster.Nodes.Close(closing, r.ID); closeErr != nil {
 			r.addNote("the nodes' processes of this rotation may not have ended (%v); the next rotation ends them", closeErr)
 		}
-		releasing, released := context.WithTimeout(background, releaseTimeout)
+		// A lock that is not released expires.
+		releasing, released := context.WithTimeout(background, 10*time.Second)
 		defer released()
 		if releaseErr := lock.Release(releasing); releaseErr != nil {
 			r.addNote("the lock could not be released (%v); it expires within a minute", releaseErr)

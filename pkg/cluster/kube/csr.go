@@ -174,7 +174,7 @@ func (s *Signers) createRequest(ctx context.Context, csr *certificatesv1.Certifi
 }
 
 func (s *Signers) removeRequest(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait.RequestTimeout)
 	defer cancel()
 	// An object that is left holds nothing secret, and the controller manager deletes it
 	// after an hour.

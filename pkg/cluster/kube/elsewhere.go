@@ -6,6 +6,8 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // viaNewConnection returns a client with connections of its own, so that its requests may reach
@@ -23,7 +25,7 @@ func viaNewConnection(client kubernetes.Interface, config *rest.Config) kubernet
 	// Transports are shared among all configurations without a dialer, and among none
 	// with one.
 	if own.Dial == nil {
-		own.Dial = (&net.Dialer{Timeout: callTimeout, KeepAlive: 30 * time.Second}).DialContext
+		own.Dial = (&net.Dialer{Timeout: wait.RequestTimeout, KeepAlive: 30 * time.Second}).DialContext
 	}
 	fresh, err := kubernetes.NewForConfig(own)
 	if err != nil {

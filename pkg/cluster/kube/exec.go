@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -16,9 +15,6 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
 )
-
-// callTimeout bounds one short request.
-const callTimeout = 15 * time.Second
 
 // podRunner runs a command, with its program, in a pod's container; see [session.Runner].
 type podRunner func(ctx context.Context, namespace, pod string, c session.Command) error

@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 // without a controller. The pods of the scan with the given id are left out. A pod that cannot
 // be deleted is left to the next scan.
 func removeEndedScans(ctx context.Context, client kubernetes.Interface, namespace, id string) {
-	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	list, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: fmt.Sprintf("%s=%s,%s=%s,%s!=%s", LabelName, appName, LabelComponent, componentScan, LabelRotation, id), Limit: mostLeftovers,

@@ -13,6 +13,7 @@ import (
 	utilexec "k8s.io/client-go/util/exec"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/session"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 var _ session.Process = (*podProcess)(nil)
@@ -38,7 +39,7 @@ func (p *podProcess) Run(ctx context.Context, c session.Command) error {
 
 // Ended reads the pod, and its log where it has ended.
 func (p *podProcess) Ended(ctx context.Context) *session.Ended {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	pod, err := p.client.CoreV1().Pods(p.pod.Namespace).Get(ctx, p.pod.Name, metav1.GetOptions{})
 	switch {

@@ -19,7 +19,6 @@ const (
 	// quorumTimeout is how long an API server must report that it has no etcd, or not answer,
 	// before that is an error.
 	quorumTimeout = 20 * time.Second
-	quorumEvery   = time.Second
 
 	// quorumReadTimeout bounds the read by which a working etcd is recognized.
 	quorumReadTimeout = 2 * time.Second
@@ -35,7 +34,7 @@ var noEtcd = regexp.MustCompile(`(?m)^\[-\]etcd\S* .*$`)
 // Without this check every request would fail after a minute, without the cause. config may be
 // nil.
 func CheckEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Config) error {
-	return checkEtcd(ctx, client, config, quorumTimeout, quorumEvery)
+	return checkEtcd(ctx, client, config, quorumTimeout, wait.RequestEvery)
 }
 
 func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Config, within, every time.Duration) error {

@@ -22,13 +22,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-const (
-	// maxInventory bounds the output of a scan pod. A node with hundreds of certificates
-	// needs far less, and a compromised node cannot exhaust the memory of this process.
-	maxInventory = 4 << 20
-	// cleanupTimeout bounds how long deleting pods may take after ctx has ended.
-	cleanupTimeout = 15 * time.Second
-)
+// maxInventory bounds the output of a scan pod. A node with hundreds of certificates
+// needs far less, and a compromised node cannot exhaust the memory of this process.
+const maxInventory = 4 << 20
 
 // Scanner scans nodes through short-lived, read-only pods.
 type Scanner struct {
@@ -148,7 +144,7 @@ func isTransient(err error) bool {
 
 // removeScanPods deletes a scan pod, also when ctx has ended.
 func (s *Scanner) removeScanPods(ctx context.Context, pod *corev1.Pod) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait.RequestTimeout)
 	defer cancel()
 	now := int64(0)
 	for pause := (wait.Backoff{}); ; {

@@ -17,8 +17,6 @@ const (
 	// silence is how long a followed stream may send nothing before it counts as broken. The
 	// node program sends an empty line every two seconds.
 	silence = 10 * time.Second
-	// callTimeout bounds one short command on a node.
-	callTimeout = 15 * time.Second
 	// maxLine bounds one line from a node. No record is nearly as long.
 	maxLine = 1 << 20
 	// maxStderr bounds how much of a command's standard error is kept.

@@ -156,7 +156,7 @@ func (s *Session) replayRecords(ctx context.Context, ended *Ended, deliver func(
 	if ended.Replay == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	err := ended.Replay(ctx, deliver)
 	var mine *recordError
@@ -227,7 +227,7 @@ func (s *Session) callCommand(ctx context.Context, tries int, stdin []byte, verb
 }
 
 func (s *Session) callOnce(ctx context.Context, stdin []byte, verb string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	var out []byte
 	c := s.newCommand(stdin, verb, args...)

@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 var (
@@ -114,13 +114,10 @@ func eachOf[T any](all []T, f func(i int, one T) error) error {
 	return errors.Join(failures...)
 }
 
-// disconnectTimeout bounds the removal of the programs.
-const disconnectTimeout = 15 * time.Second
-
 // Disconnect removes the program from the hosts and closes the connections. Its error names the
 // hosts where the program stays; the next use replaces it.
 func (h *Hosts) Disconnect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, disconnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	defer h.close()
 	return eachOf(h.hosts, func(_ int, host *host) error {

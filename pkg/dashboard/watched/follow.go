@@ -13,6 +13,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/dashboard"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // NamePrefix begins the names of CertificateRotations that a dashboard creates. Names of the
@@ -34,9 +35,6 @@ const unreachableFor = 10 * time.Minute
 // refuses everything until it has read the roles.
 const refusedFor = time.Minute
 
-// CheckEvery is the pause between two requests.
-const CheckEvery = time.Second
-
 // Rotation is a CertificateRotation that a dashboard has created.
 type Rotation struct {
 	Name string
@@ -46,7 +44,7 @@ type Rotation struct {
 	Reports func(context.Context) ([]v1alpha1.NodeCertificateReport, error)
 	// Explain is an error in one line.
 	Explain func(error) string
-	// Pause waits for [CheckEvery]; false: ctx has ended. A test does not wait, so that time is
+	// Pause waits for [wait.RequestEvery]; false: ctx has ended. A test does not wait, so that time is
 	// counted by calls.
 	Pause func(context.Context) bool
 	Now   func() time.Time
@@ -80,7 +78,7 @@ func (r Rotation) awaitEnd(ctx context.Context, progress func(fleet.Progress)) (
 		case err != nil && failing >= toleratedFor(err):
 			return nil, notFollowed(r.Name, r.Explain(err), "the watcher continues it")
 		case err != nil:
-			failing += CheckEvery
+			failing += wait.RequestEvery
 		default:
 			failing = 0
 			shown.showChanges(now, progress)

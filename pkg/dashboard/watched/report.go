@@ -10,6 +10,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // reportedWithin is how long the agents may take to report the new certificates.
@@ -127,7 +128,7 @@ func whyLeftOut(c *v1alpha1.CertificateRotation, node string, planned v1alpha1.P
 // addSuccessors adds the new certificates from the agents' reports. One that no agent has reported
 // in time stays unknown.
 func (r Rotation) addSuccessors(ctx context.Context, report *v1alpha1.RotationReport) {
-	for waited := time.Duration(0); ; waited += CheckEvery { // counted, since tests do not wait
+	for waited := time.Duration(0); ; waited += wait.RequestEvery { // counted, since tests do not wait
 		reports, err := r.Reports(ctx)
 		if err == nil && fillSuccessors(report, reports) {
 			return

@@ -17,6 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Manager is the agent's name as an owner of fields.
@@ -69,7 +70,7 @@ func NewAPI(config *rest.Config) (*API, error) {
 	c.GroupVersion = &v1alpha1.GroupVersion
 	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	c.UserAgent = Manager + "/" + version.Version
-	c.Timeout = writeLimit
+	c.Timeout = wait.RequestTimeout
 	client, err := rest.RESTClientFor(c)
 	if err != nil {
 		return nil, fmt.Errorf("prepare to write reports: %w", err)

@@ -14,8 +14,6 @@ import (
 const (
 	firstPause = 500 * time.Millisecond
 	longPause  = 30 * time.Second
-	// writeLimit limits one attempt.
-	writeLimit = 15 * time.Second
 )
 
 // mailbox holds the newest report that has not been written. A node whose API server is not
@@ -67,7 +65,7 @@ func (m *mailbox) deliver(ctx context.Context, to Reports, health *Health, log *
 			}
 			continue
 		}
-		try, cancel := context.WithTimeout(ctx, writeLimit)
+		try, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 		err := to.WriteReport(try, report)
 		cancel()
 		if ctx.Err() != nil {

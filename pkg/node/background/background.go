@@ -22,9 +22,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// poll is the interval at which the lock is read.
-const poll = 50 * time.Millisecond
-
 // systemdRuns is the directory that exists while systemd is the service manager (sd_booted(3)).
 const systemdRuns = "/run/systemd/system"
 
@@ -93,7 +90,7 @@ func startProcess(ctx context.Context, root hostfs.Root, r *statedir.Rotation, l
 			return ctx.Err()
 		case err := <-ended:
 			return fmt.Errorf("it ended at once: %s", lastLine(r.OutputPath(), err))
-		case <-time.After(poll):
+		case <-time.After(wait.PollEvery):
 		}
 	}
 }
@@ -148,7 +145,7 @@ func EndRun(ctx context.Context, root hostfs.Root, rotation string) (ended bool,
 		if err != nil || !held || now != holder {
 			return true, err
 		}
-		if err := wait.SleepFor(ctx, poll); err != nil {
+		if err := wait.SleepFor(ctx, wait.PollEvery); err != nil {
 			return false, fmt.Errorf("the process of rotation %q has not ended yet: %w", holder.Rotation, err)
 		}
 	}

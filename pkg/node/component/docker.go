@@ -17,14 +17,13 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 const (
 	// kubeletGrace is how long a kubelet in a Docker container may take to exit: Docker's own
 	// default.
 	kubeletGrace = 10 * time.Second
-	// dockerAnswer is how long dockerd may take to answer a question.
-	dockerAnswer = 10 * time.Second
 	// maxDockerAnswer limits the bytes that are read of an answer.
 	maxDockerAnswer = 4 << 20
 	// dockerBackOffFirst, dockerBackOffMax and dockerBackOffForget are those of Docker's restart
@@ -98,7 +97,7 @@ var versionPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCo
 
 // apiVersion is the newest version of its API that dockerd has.
 func (d *dockerClient) apiVersion(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, dockerAnswer)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	answer, err := d.callAPI(ctx, http.MethodGet, "/version")
 	if err != nil {
@@ -144,7 +143,7 @@ func (d *dockerClient) callAPI(ctx context.Context, method, path string) ([]byte
 
 // inspectContainer returns dockerd's description of a container.
 func (d *dockerClient) inspectContainer(ctx context.Context, id string) (dockerState, error) {
-	ctx, cancel := context.WithTimeout(ctx, dockerAnswer)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	var s dockerState
 	answer, err := d.callAPI(ctx, http.MethodGet, "/containers/"+url.PathEscape(id)+"/json")

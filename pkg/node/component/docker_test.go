@@ -16,6 +16,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 var containerID = strings.Repeat("e", 64)
@@ -119,7 +120,7 @@ func TestAnOldStartIsNoRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*pollEvery)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*wait.PollEvery)
 	defer cancel()
 	if now, err := r.AwaitInstance(ctx, etcdContainer, old); err == nil {
 		t.Errorf("restarted: %+v", now)

@@ -19,9 +19,6 @@ import (
 // listener closed; so the grace period starts when the listener closes.
 const shortGrace = 3 * time.Second
 
-// pollEvery is how often a supervisor is asked whether it has started a component.
-const pollEvery = 50 * time.Millisecond
-
 // Runtime stops components and waits until their supervisors have started them again: the
 // kubelet for pods, systemd for units, dockerd for containers of its own. Connections are made when they are first needed. It may
 // be used by several goroutines.
@@ -162,7 +159,7 @@ func (r *Runtime) AwaitInstance(ctx context.Context, c inventory.Component, old 
 		if err != nil && ctx.Err() == nil {
 			last = err // the runtime itself may be restarting
 		}
-		if wait.SleepFor(ctx, pollEvery) != nil {
+		if wait.SleepFor(ctx, wait.PollEvery) != nil {
 			if last != nil {
 				return Instance{}, fmt.Errorf("wait for %s to be started again: %w", c.Service, last)
 			}

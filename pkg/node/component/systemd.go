@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // privateSocket is systemd's own socket, for root only. It is no bus and accepts no Hello. It
@@ -135,7 +136,7 @@ func (r *Runtime) restartUnit(ctx context.Context, c inventory.Component, old In
 		defer timer.Stop()
 		kill = timer.C
 	}
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(wait.PollEvery)
 	defer tick.Stop()
 	for {
 		now, err := readUnit(ctx, conn, c.Unit)

@@ -87,7 +87,7 @@ func (r *Runtime) RunRenewal(ctx context.Context, c inventory.Component, renewal
 		if now, err := readUnit(ctx, conn, c.Unit); err == nil && (now.pid != old.pid || old.pid == 0) {
 			return nil
 		}
-		if wait.SleepFor(ctx, pollEvery) != nil {
+		if wait.SleepFor(ctx, wait.PollEvery) != nil {
 			return fmt.Errorf("stop unit %q: the old process %d did not end: %w", c.Unit, old.pid, ctx.Err())
 		}
 	}
@@ -131,7 +131,7 @@ func (r *Runtime) CommandResult(ctx context.Context) error {
 		case general["ActiveState"] == "failed":
 			return commandFailure(ctx, conn)
 		}
-		if wait.SleepFor(ctx, pollEvery) != nil {
+		if wait.SleepFor(ctx, wait.PollEvery) != nil {
 			return fmt.Errorf("wait for %s: %w", RenewalUnit, errors.Join(ctx.Err(), err))
 		}
 	}
@@ -166,7 +166,7 @@ func (r *Runtime) WithdrawCommand(ctx context.Context, c inventory.Component) er
 				stopped = true
 			}
 		}
-		if wait.SleepFor(ctx, pollEvery) != nil {
+		if wait.SleepFor(ctx, wait.PollEvery) != nil {
 			return fmt.Errorf("stop %s: %w", RenewalUnit, errors.Join(ctx.Err(), err))
 		}
 	}

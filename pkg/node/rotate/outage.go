@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // closeOutages ends every measurement, including those that a panic left running.
@@ -34,9 +35,6 @@ type outage struct {
 	stopped sync.WaitGroup
 }
 
-// healthEvery is the interval of health probes while a component restarts.
-const healthEvery = 50 * time.Millisecond
-
 // watchOutage starts a measurement. A component without a health endpoint is never down.
 func (c *committing) watchOutage(ctx context.Context, target inventory.Component) *outage {
 	// Measured beyond the stop's own deadline.
@@ -50,7 +48,7 @@ func (c *committing) watchOutage(ctx context.Context, target inventory.Component
 		// A panic ends the measurement, and the wait for good health fails with it.
 		var ignored error
 		defer recoverAs(&ignored)
-		tick := time.NewTicker(healthEvery)
+		tick := time.NewTicker(wait.PollEvery)
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			asked := c.now()

@@ -20,8 +20,6 @@ import (
 )
 
 const (
-	// verifyEvery is the interval at which an endpoint is verified.
-	verifyEvery = 100 * time.Millisecond
 	// reloadTimeout is how long a component may take to re-read its files. Components that do
 	// so need seconds.
 	reloadTimeout = 15 * time.Second
@@ -197,7 +195,7 @@ func (c *committing) awaitServed(ctx context.Context, served inventory.Served, t
 			}
 			err = fmt.Errorf("after %s it serves certificate %.12s, valid until %s", timeout, shown, leaf.NotAfter.UTC().Format(time.RFC3339))
 		}
-		if wait.SleepFor(ctx, verifyEvery) != nil {
+		if wait.SleepFor(ctx, wait.ConnectEvery) != nil {
 			return err
 		}
 	}
@@ -234,7 +232,7 @@ func (c *committing) verifyClient(ctx context.Context, i item) (*nodeapi.Evidenc
 				return nil, notAccepted(i, err)
 			}
 		}
-		if wait.SleepFor(ctx, verifyEvery) != nil {
+		if wait.SleepFor(ctx, wait.ConnectEvery) != nil {
 			if i.Accepted {
 				return nil, notAccepted(i, err)
 			}

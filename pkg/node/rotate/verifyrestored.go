@@ -166,7 +166,7 @@ func (c *committing) awaitHealthy(ctx context.Context, target inventory.Componen
 		if err == nil {
 			return nil
 		}
-		if wait.SleepFor(ctx, verifyEvery) != nil {
+		if wait.SleepFor(ctx, wait.ConnectEvery) != nil {
 			return fmt.Errorf("%s is unhealthy: %w", target.Service, err)
 		}
 	}
