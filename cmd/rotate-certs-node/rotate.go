@@ -12,6 +12,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/exitcode"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/node/rotate"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -76,7 +77,7 @@ Progress goes to standard error, the report to standard output.
 // certificate.
 func (f *byHand) addFlags(cmd *cobra.Command, done string) {
 	flags := cmd.Flags()
-	flags.DurationVar(&f.timeout, "component-timeout", rotate.DefaultTimeout, "how long a component may take to become healthy, in addition to its supervisor's pauses")
+	flags.DurationVar(&f.timeout, "component-timeout", nodeapi.ComponentTimeout, "how long a component may take to become healthy, in addition to its supervisor's pauses")
 	flags.StringVar(&f.restart, "restart", string(plan.RestartAlways), "always, if-needed, or never")
 	flags.BoolVar(&f.strict, "require-all", false, fmt.Sprintf("change nothing if a certificate cannot be %s, instead of leaving it out", done))
 	addFormat(cmd, &f.output)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-const day = 24 * time.Hour
+// Day is a day of 24 hours, the unit of validities.
+const Day = 24 * time.Hour
 
 // DurationFlag is the value of a flag that takes days, "90d" or "1d12h", besides Go's own
 // durations. Zero means that it was not given.
@@ -46,10 +47,10 @@ func ParseDuration(s string) (time.Duration, error) {
 		switch {
 		case err != nil || math.IsNaN(days) || days < 0:
 			return 0, wrong
-		case days > float64(math.MaxInt64/2)/float64(day):
+		case days > float64(math.MaxInt64/2)/float64(Day):
 			return 0, fmt.Errorf("duration %q is too long", s)
 		}
-		total = time.Duration(days * float64(day))
+		total = time.Duration(days * float64(Day))
 		rest = after
 	}
 	if rest != "" {
@@ -68,8 +69,8 @@ func ParseDuration(s string) (time.Duration, error) {
 // FormatDuration writes a duration as [ParseDuration] reads it and without the zeros that
 // Go puts at its end: 30d, 12h, 1m.
 func FormatDuration(d time.Duration) string {
-	if d >= day && d%day == 0 {
-		return fmt.Sprintf("%dd", d/day)
+	if d >= Day && d%Day == 0 {
+		return fmt.Sprintf("%dd", d/Day)
 	}
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

@@ -15,7 +15,7 @@ func LifeOf(notBefore, notAfter, now time.Time, copied bool) time.Duration {
 	if life <= 0 {
 		return DefaultLifetime
 	}
-	if odd := (life - life.Round(day)).Abs(); !copied || odd <= 2*Backdate {
+	if odd := (life - life.Round(Day)).Abs(); !copied || odd <= 2*Backdate {
 		return life
 	}
 	return min(life, max(DefaultLifetime, notAfter.Sub(now)))

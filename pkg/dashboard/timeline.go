@@ -11,17 +11,12 @@ import (
 
 // Sizes of the timeline, in units of its picture.
 const (
-	timelineLeft   = 230
-	timelineRight  = 940
-	laneHeight     = 22
-	axisHeight     = 46
-	maxLanes       = 36 // more than these: a lane is a service on all nodes
-	bucketWidth    = 12 // ends that are closer are one mark with a number
-	timelineDay    = 24 * time.Hour
-	farthestLeaf   = 3 * 365 * timelineDay // later ends are drawn at the right edge
-	farthestCA     = 30 * 365 * timelineDay
-	farthestPast   = 60 * timelineDay // earlier ends are drawn at the left edge
-	leastAxisWidth = 60 * timelineDay
+	timelineLeft  = 230
+	timelineRight = 940
+	laneHeight    = 22
+	axisHeight    = 46
+	maxLanes      = 36 // more than these: a lane is a service on all nodes
+	bucketWidth   = 12 // ends that are closer are one mark with a number
 )
 
 // timeline is a picture of when certificates end: a part for certificates, and one with another
@@ -87,10 +82,10 @@ type timelineEnd struct {
 func newTimeline(list v1alpha1.CertificateList, now time.Time) timeline {
 	out := timeline{Width: 960}
 	if leaves := endsOfCertificates(list.Items, now); len(leaves) > 0 {
-		out.addPart("Certificates", leaves, now, farthestLeaf)
+		out.addPart("Certificates", leaves, now, 3*365*certs.Day)
 	}
 	if authorities := endsOfAuthorities(list.Authorities, now); len(authorities) > 0 {
-		out.addPart("Certificate authorities", authorities, now, farthestCA)
+		out.addPart("Certificate authorities", authorities, now, 30*365*certs.Day)
 	}
 	out.Text = endsInWords(list, now)
 	return out
@@ -140,7 +135,7 @@ func (a axis) placeOf(t time.Time) int {
 }
 
 func axisOf(ends []timelineEnd, now time.Time, farthest time.Duration) axis {
-	out := axis{from: now, to: now.Add(leastAxisWidth)}
+	out := axis{from: now, to: now.Add(60 * certs.Day)} // at least
 	for _, e := range ends {
 		if e.at.Before(out.from) {
 			out.from = e.at
@@ -149,7 +144,8 @@ func axisOf(ends []timelineEnd, now time.Time, farthest time.Duration) axis {
 			out.to = e.at
 		}
 	}
-	if earliest := now.Add(-farthestPast); out.from.Before(earliest) {
+	// Earlier ends are drawn at the left edge, later ones at the right edge.
+	if earliest := now.Add(-60 * certs.Day); out.from.Before(earliest) {
 		out.from = earliest
 	}
 	if latest := now.Add(farthest); out.to.After(latest) {
@@ -217,11 +213,11 @@ func ticksOf(scale axis) []timelineTick {
 	width := scale.to.Sub(scale.from)
 	var out []timelineTick
 	for _, step := range []int{7, 14, 30, 90, 180, 365, 2 * 365, 5 * 365, 10 * 365} {
-		distance := time.Duration(step) * timelineDay
+		distance := time.Duration(step) * certs.Day
 		if width/distance > most {
 			continue
 		}
-		for t := scale.from.Truncate(timelineDay).Add(distance); t.Before(scale.to); t = t.Add(distance) {
+		for t := scale.from.Truncate(certs.Day).Add(distance); t.Before(scale.to); t = t.Add(distance) {
 			out = append(out, timelineTick{X: scale.placeOf(t), Label: printers.UTCDate(t)})
 		}
 		break

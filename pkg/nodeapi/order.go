@@ -21,10 +21,6 @@ const (
 	OrderKeepAlive OrderKind = "KeepAlive"
 )
 
-// EtcdCopyLimit is how long a copy of etcd's data may take, see Order.CopyEtcd: a database of the
-// largest size that etcd suggests, 8 GiB, on a disk with 100 MB/s.
-const EtcdCopyLimit = 100 * time.Second
-
 // Order is an instruction to a node. It holds no secret.
 type Order struct {
 	Kind OrderKind `json:"kind"`

@@ -9,8 +9,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-const day = 24 * time.Hour
-
 // Nothing fills a cell that has no value.
 const Nothing = "–"
 
@@ -31,10 +29,10 @@ func RemainingTime(d time.Duration) string {
 		return "-" + RemainingTime(-d)
 	}
 	switch {
-	case d >= 2*365*day:
-		return fmt.Sprintf("%dy", d/(365*day))
-	case d >= 2*day:
-		return fmt.Sprintf("%dd", d/day)
+	case d >= 2*365*certs.Day:
+		return fmt.Sprintf("%dy", d/(365*certs.Day))
+	case d >= 2*certs.Day:
+		return fmt.Sprintf("%dd", d/certs.Day)
 	case d >= 2*time.Hour:
 		return fmt.Sprintf("%dh", d/time.Hour)
 	case d >= 2*time.Minute:
@@ -56,8 +54,8 @@ func ElapsedTime(d time.Duration) string {
 // begin some minutes in the past, which does not count.
 func ValidityInWords(d time.Duration) string {
 	switch {
-	case d >= 2*day:
-		return CountOf(int(d.Round(day)/day), "day")
+	case d >= 2*certs.Day:
+		return CountOf(int(d.Round(certs.Day)/certs.Day), "day")
 	case d >= 2*time.Hour:
 		return CountOf(int(d.Round(time.Hour)/time.Hour), "hour")
 	default:

@@ -11,36 +11,22 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-const (
-	// minStepTimeout is the least that one order on one node is given. The kubelet's
-	// back-off alone can be 300 s, once for the restart and once more for a rollback, and
-	// the API server that we talk through may be unavailable for part of it.
-	minStepTimeout = 20 * time.Minute
-	// pauses are those back-offs and the time that etcd is given to exit.
-	pauses = 12 * time.Minute
-	// coldStarts are the minutes that a kubelet without an API server leaves static pods
-	// alone after its own start, for each of the three turns in which they are restarted,
-	// and again where that is rolled back.
-	coldStarts = 6 * time.Minute
-	// otherStop is the least that a static pod or unit is given to exit that is no
-	// component, and killMargin what it gets beyond its own grace.
-	otherStop  = 2 * time.Minute
-	killMargin = 30 * time.Second
-	// stagingTimeout is how long keys and signatures may take.
-	stagingTimeout = 15 * time.Minute
-	// keepAliveEvery is how often the processes on nodes learn that this one still works:
-	// they end after 15 minutes without an order.
-	keepAliveEvery = 4 * time.Minute
-)
-
 // stepTimeout bounds one order on one node: every component, and whatever else reads the
 // files, is restarted once, and once more where that is rolled back.
 func (r *run) stepTimeout(s plan.Step) time.Duration {
 	once := time.Duration(len(s.Restarts)+len(s.OtherRestarts)+1)*r.Timeout + r.shutdownDelay(s.Node)
 	for _, u := range s.OtherRestarts {
-		once += max(otherStop, time.Duration(u.GraceSeconds)*time.Second+killMargin)
+		once += max(nodeapi.StopTimeout, time.Duration(u.GraceSeconds)*time.Second+nodeapi.KillMargin)
 	}
-	return max(minStepTimeout, pauses+coldStarts+2*once)
+	// The kubelet's back-off alone can be 300 s, once for the restart and once more for a
+	// rollback. With the time that etcd is given to exit, these pauses are 12 minutes.
+	const pauses = 12 * time.Minute
+	// A kubelet without an API server leaves static pods alone for up to a minute after its own
+	// start: in each of the three turns in which they are restarted, and again where that is
+	// rolled back.
+	const coldStarts = 6 * time.Minute
+	// The API server that we talk through may be unavailable for part of it.
+	return max(20*time.Minute, pauses+coldStarts+2*once)
 }
 
 // shutdownDelay is for how long a node's API server continues to serve when it is stopped.
@@ -68,7 +54,8 @@ func (r *run) setLifetimes() {
 	for _, w := range r.Plan.Waves {
 		steps := make([]plan.Step, 0, len(w.Steps))
 		for _, s := range w.Steps {
-			life := stagingTimeout + together + r.stepTimeout(s)
+			life := 15 * time.Minute // for keys and signatures
+			life += together + r.stepTimeout(s)
 			s.LifetimeSeconds = int64(life / time.Second)
 			steps = append(steps, s)
 		}
@@ -83,7 +70,8 @@ func (r *run) keepAlive(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var working sync.WaitGroup
 	working.Go(func() {
-		for wait.SleepFor(ctx, keepAliveEvery) == nil {
+		// The processes end after [nodeapi.IdleTimeout] without an order.
+		for wait.SleepFor(ctx, 4*time.Minute) == nil {
 			r.sendKeepAlive(ctx)
 		}
 	})
@@ -91,7 +79,7 @@ func (r *run) keepAlive(ctx context.Context) (stop func()) {
 }
 
 func (r *run) sendKeepAlive(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, keepAliveEvery/2)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	var telling sync.WaitGroup
 	r.Lock()

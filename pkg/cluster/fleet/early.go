@@ -10,18 +10,10 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-// The workers of the first wave are opened and staged together with the control plane. A
-// controller manager signs their requests, and after its restart it signs nothing until it
-// is the leader again, which may take 15 seconds. Nothing on a worker changes by it. What
-// fails is tried again in the worker's own turn, which reports it.
-const (
-	// earlyPatience is how long a control plane that is staged waits for these workers.
-	earlyPatience = 3 * time.Second
-	// earlyLasts is how old such a stage may become: the worker's pod has a deadline.
-	earlyLasts = 10 * time.Minute
-)
-
-// earlyStaging is what runs ahead of the workers' turn.
+// earlyStaging is what runs ahead of the workers' turn. The workers of the first wave are opened and
+// staged together with the control plane. A controller manager signs their requests, and after its
+// restart it signs nothing until it is the leader again, which may take 15 seconds. Nothing on a
+// worker changes by it. What fails is tried again in the worker's own turn, which reports it.
 type earlyStaging struct {
 	cancel  context.CancelFunc // nil: nothing was begun
 	healthy chan struct{}      // closed once the gate has let the rotation start
@@ -74,9 +66,9 @@ func (r *run) firstWorkers() []plan.Step {
 	return nil
 }
 
-// awaitEarly waits for the workers that are being staged, at most [earlyPatience].
+// awaitEarly waits for the workers that are being staged, at most three seconds.
 func (r *run) awaitEarly(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, earlyPatience)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
@@ -95,7 +87,8 @@ func (r *run) takeEarly(steps []plan.Step) (others []plan.Step) {
 	r.early.running.Wait()
 	for _, s := range steps {
 		w := r.early.workers[s.Node]
-		if w == nil || r.Now().Sub(w.stagedAt) > earlyLasts {
+		// An older stage is not used: the worker's pod has a deadline.
+		if w == nil || r.Now().Sub(w.stagedAt) > 10*time.Minute {
 			others = append(others, s)
 		}
 	}

@@ -12,10 +12,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// fresh is how long the last answers about the cluster's health are used again, if no node
-// was touched since: the check after one node is also the check before the next.
-const fresh = time.Second
-
 // awaitGate picks the next node from among, and waits up to the given time until it may be
 // touched. With among empty, it judges the cluster as it is. Findings for which forced returns
 // true do not count.
@@ -48,7 +44,9 @@ func (r *run) awaitGateBy(ctx context.Context, among []string, within time.Durat
 		// By the wall clock: the other one stands still while a laptop sleeps.
 		asked := r.Now().Round(0)
 		healths := r.health
-		if age := asked.Sub(r.asked); !first || age < 0 || age > fresh {
+		// Answers of the last second are used again, if no node was touched since: the check
+		// after one node is also the check before the next.
+		if age := asked.Sub(r.asked); !first || age < 0 || age > time.Second {
 			healths = r.askHealth(ctx)
 			r.health = healths
 			r.asked = asked

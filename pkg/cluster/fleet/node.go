@@ -12,20 +12,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-const (
-	// deliverTimeout is how long to try to deliver an order.
-	deliverTimeout = 2 * time.Minute
-	// quiet is how long a node may take from one record to the next, besides the time
-	// that a component may take to become healthy: it makes keys, backs up, writes.
-	quiet = 2 * time.Minute
-	// quietSigning is the same where the cluster must sign: as long as the node waits.
-	quietSigning = 11 * time.Minute
-	// quietMargin is added where the node says itself how long it may take.
-	quietMargin = 30 * time.Second
-	// outOfReach is how long a connection may be broken before that is reported.
-	outOfReach = 15 * time.Second
-)
-
 // worker is one node in progress: its step, the session into its pod, and the records
 // of its journal so far.
 type worker struct {
@@ -52,11 +38,13 @@ func (w *worker) patienceAfter(r nodeapi.Record) time.Duration {
 	case r.Kind == "" && w.undoes:
 		return w.limit
 	case r.WithinSeconds > 0 && r.WithinSeconds < w.limit.Seconds():
-		return time.Duration(r.WithinSeconds*float64(time.Second)) + quietMargin
+		return time.Duration(r.WithinSeconds*float64(time.Second)) + 30*time.Second
 	case r.Kind == nodeapi.CSRPosted, r.Kind == nodeapi.CSRNeeded:
-		return quietSigning
+		return nodeapi.SignatureTimeout + time.Minute
 	}
-	return w.timeout + quiet
+	// A component may take the first time to become healthy. Besides, the node makes keys, backs
+	// up, writes.
+	return w.timeout + 2*time.Minute
 }
 
 // quietError means that a node has written no record for longer than it may take.
@@ -76,10 +64,10 @@ func (e *quietError) Error() string {
 // carryOut delivers an order and follows the node's journal until it is answered,
 // through any number of broken connections. Each record of this lock's token is given
 // to see, in order; an error of see ends the wait. lost is called when the node has been
-// out of reach for a while, and for how long it is waited for; it may be nil. The wait
+// out of reach for 15 seconds, and for how long it is waited for; it may be nil. The wait
 // ends with ctx, or when no record came for longer than the node may take.
 func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi.Record) error, lost func(why error, atMost time.Duration)) (nodeapi.Record, error) {
-	delivering, delivered := context.WithTimeout(ctx, deliverTimeout)
+	delivering, delivered := context.WithTimeout(ctx, 2*time.Minute)
 	defer delivered()
 	if err := w.session.Order(delivering, o); err != nil {
 		return nodeapi.Record{}, fmt.Errorf("deliver order %q to node %q: %w", o.Kind, w.step.Node, err)
@@ -142,12 +130,12 @@ func (w *worker) carryOut(ctx context.Context, o nodeapi.Order, see func(nodeapi
 			return nodeapi.Record{}, fmt.Errorf("node %q: its process ended without an answer to order %q", w.step.Node, o.Kind)
 		}
 		switch {
-		case w.last > before, time.Since(began) > 2*outOfReach:
+		case w.last > before, time.Since(began) > 30*time.Second:
 			broke = time.Time{}
 			reported = false
 		case broke.IsZero():
 			broke = time.Now()
-		case !reported && lost != nil && time.Since(broke) > outOfReach:
+		case !reported && lost != nil && time.Since(broke) > 15*time.Second:
 			reported = true
 			lost(err, time.Until(until))
 		}

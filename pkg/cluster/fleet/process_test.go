@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// idle is how long the process on a node waits for an order, see rotate.DefaultIdle.
+// idle is how long the process on a node waits for an order, see [nodeapi.IdleTimeout].
 const idle = 15 * time.Minute
 
 // process is the process on a simulated node. Its orders go through a real inbox.

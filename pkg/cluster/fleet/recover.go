@@ -168,18 +168,14 @@ func (r *run) commitDead(ctx context.Context, steps []plan.Step, quorum bool) er
 	return r.awaitKubelets(ctx, steps, began)
 }
 
-// etcdLasts is for how long the certificates of etcd must be valid where nodes are committed one
-// after the other: more than all of that takes.
-const etcdLasts = time.Hour
-
 // etcdExpired reports whether certificates of etcd among the targets of some steps have expired, or
 // expire while other nodes are committed. Those that expire later are renewed as well, while the
-// members still accept each other.
+// members still accept each other. To commit the nodes one after the other takes less than an hour.
 func (r *run) etcdExpired(steps []plan.Step) bool {
 	return slices.ContainsFunc(steps, func(s plan.Step) bool {
 		n := r.inventoryOf(s.Node)
 		return slices.ContainsFunc(s.Targets, func(t plan.Target) bool {
-			return t.Service == certs.Etcd && (n == nil || !n.Time.Add(etcdLasts).Before(t.OldNotAfter))
+			return t.Service == certs.Etcd && (n == nil || !n.Time.Add(time.Hour).Before(t.OldNotAfter))
 		})
 	})
 }

@@ -12,17 +12,9 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/gate"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
-
-const (
-	// closeTimeout and closeFailed are how long node pods may take to go in the end.
-	closeTimeout = time.Minute
-	closeFailed  = 10 * time.Second
-)
-
-// defaultTimeout is how long a component may take to become healthy.
-const defaultTimeout = time.Minute
 
 // run is one rotation in progress.
 type run struct {
@@ -59,7 +51,7 @@ func newRun(c Cluster, o Options) *run {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	o.Timeout = cmp.Or(o.Timeout, nodeapi.ComponentTimeout)
 	return &run{Options: o, cluster: c, startTime: o.startTime(o.Now()), scope: o.Request.ScopeText(),
 		workers: map[string]*worker{}, open: map[string]*worker{}, seen: map[string]*worker{}, early: earlyStaging{workers: map[string]*worker{}}, signers: signers{byNode: map[string]*worker{}}, outcomes: map[string]outcome{}}
 }
@@ -158,9 +150,9 @@ func (r *run) whileLocked(ctx context.Context, f func() error) error {
 // to report to, and there is something to tell.
 func (r *run) closePatience() time.Duration {
 	if r.anyResult(v1alpha1.Failed) {
-		return closeFailed
+		return 10 * time.Second
 	}
-	return closeTimeout
+	return time.Minute
 }
 
 // removeOrphans ends the pods that a killed run left behind. They finish or undo what

@@ -16,14 +16,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
-const (
-	// signTimeout is how long one node may take to sign, besides the start of its pod.
-	signTimeout = time.Minute
-	// signerLifetime is how long a pod that only signs may live: it is needed until the last
-	// worker is staged. Its process ends earlier if no order comes.
-	signerLifetime = 24 * time.Hour
-)
-
 // signers are the sessions with nodes that only sign.
 type signers struct {
 	opening sync.Mutex         // held while one is opened
@@ -150,7 +142,8 @@ func (r *run) signOnce(ctx context.Context, node string, request nodeapi.SignReq
 	if err != nil {
 		return nil, false, err
 	}
-	limited, cancel := context.WithTimeout(ctx, signTimeout)
+	// The pod of the node has started.
+	limited, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if pem, err = session.Sign(limited, request); err == nil {
 		return pem, false, nil
@@ -211,7 +204,9 @@ func (r *run) signingSession(ctx context.Context, node string, mayOpen bool) (Se
 
 // signingStep is the step of a node that only signs.
 func signingStep(node string) plan.Step {
-	return plan.Step{Node: node, LifetimeSeconds: int64(signerLifetime / time.Second)}
+	// The pod is needed until the last worker is staged. Its process ends earlier if no order
+	// comes.
+	return plan.Step{Node: node, LifetimeSeconds: int64(24 * time.Hour / time.Second)}
 }
 
 // signingSteps are those of nodes that the plan needs to sign and that are not rotated.

@@ -188,18 +188,12 @@ func (n *Nodes) mayNotDelete(ctx context.Context, client kubernetes.Interface, p
 			"it then finishes or rolls back first", p.Namespace, p.Name)}
 }
 
-const (
-	// deletionTimeout bounds the wait for a pod's deletion: its kubelet kills it after its grace period.
-	deletionTimeout = rotationGrace + 30*time.Second
-	// sayDeletion is how long that may take before it is reported.
-	sayDeletion = 3 * time.Second
-)
-
 // awaitDeleted waits until a pod is deleted. On a NotReady node that cannot be observed. On a
 // worker the wait ends there, since its process affects no other node. On a control-plane node
 // it is an error: while a process may change it, no other node may be touched.
 func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p corev1.Pod) error {
-	ctx, cancel := context.WithTimeout(ctx, deletionTimeout)
+	// The kubelet kills the pod after its grace period.
+	ctx, cancel := context.WithTimeout(ctx, rotationGrace+30*time.Second)
 	defer cancel()
 	began := time.Now()
 	reported := n.Waiting == nil
@@ -219,7 +213,7 @@ func (n *Nodes) awaitDeleted(ctx context.Context, client kubernetes.Interface, p
 				Next: fmt.Sprintf("fix its kubelet and its API server (on %s: journalctl -u kubelet, and the logs below /var/log/pods), or, "+
 					"if the machine will not return: kubectl delete node %s", p.Spec.NodeName, p.Spec.NodeName)}
 		}
-		if !reported && time.Since(began) > sayDeletion {
+		if !reported && time.Since(began) > 3*time.Second {
 			reported = true
 			n.Waiting(p.Spec.NodeName, fmt.Sprintf("the process of an earlier order finishes or rolls back; waiting for its end, %s at most", rotationGrace))
 		}

@@ -23,13 +23,8 @@ import (
 
 var _ fleet.Signers = (*Signers)(nil)
 
-const (
-	// approveAfter is how long to wait for the controller manager to approve a request, as
-	// kubeadm's bindings permit for kubelet client certificates.
-	approveAfter = time.Second
-	// ApprovalReason is the reason on the condition of requests that we approved.
-	ApprovalReason = "RotateCertsApprove"
-)
+// ApprovalReason is the reason on the condition of requests that we approved.
+const ApprovalReason = "RotateCertsApprove"
 
 // Signers have kubelet certificates signed through the certificates API.
 type Signers struct {
@@ -60,10 +55,11 @@ func (s *Signers) Approve(ctx context.Context, node string, want nodeapi.CSR) er
 	return err
 }
 
-// awaitDecision returns the request once it is approved or denied, or as it is after
-// approveAfter.
+// awaitDecision returns the request once it is approved or denied, or as it is after a second.
 func (s *Signers) awaitDecision(ctx context.Context, csr *certificatesv1.CertificateSigningRequest) (*certificatesv1.CertificateSigningRequest, error) {
-	moment, cancel := context.WithTimeout(ctx, approveAfter)
+	// The controller manager may approve the request, as kubeadm's bindings permit for kubelet
+	// client certificates.
+	moment, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	latest, err := s.awaitRequest(moment, csr, isDecided)
 	if err != nil && moment.Err() != nil && ctx.Err() == nil {

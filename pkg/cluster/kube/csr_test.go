@@ -232,7 +232,7 @@ func TestApproveWaitsForTheControllerManager(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, csrOf(t, "system:node:w1"))
 		approvals := signing(t, c, certify)
-		time.AfterFunc(approveAfter/2, func() {
+		time.AfterFunc(time.Second/2, func() {
 			csr := csrOf(t, "system:node:w1")
 			csr.Status.Conditions = append(csr.Status.Conditions, condition(certificatesv1.CertificateApproved))
 			certify(csr)

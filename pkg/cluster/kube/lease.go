@@ -25,7 +25,6 @@ const (
 
 	leaseDuration = 60 * time.Second
 	renewEvery    = 10 * time.Second
-	renewTimeout  = 8 * time.Second
 	// expiredFor is how long this process must observe an expired Lease without a renewal
 	// before it takes the lock: a holder that runs renews twice in that time.
 	expiredFor = 2*renewEvery + 5*time.Second

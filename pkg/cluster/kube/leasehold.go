@@ -110,7 +110,7 @@ func (k *Lock) renewLease(ctx context.Context) error {
 // it does not. A conflict means that another process wrote the Lease, or that the response
 // to our own last attempt got lost: the next read shows which.
 func (k *Lock) updateLease(ctx context.Context, change func(*coordinationv1.LeaseSpec)) error {
-	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Second) // less than renewEvery
 	defer cancel()
 	leases := k.leaseClient()
 	for {

@@ -12,13 +12,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-const (
-	// mostLeftovers bounds how many pods of earlier scans one scan removes.
-	mostLeftovers = 500
-	// leftoverAge is the age from which a pod's scan is no longer in progress. It has room for
-	// clocks that differ, since the pod's time is by the API server's clock.
-	leftoverAge = 30 * time.Minute
-)
+// mostLeftovers bounds how many pods of earlier scans one scan removes.
+const mostLeftovers = 500
 
 // removeEndedScans deletes pods of earlier scans that were not deleted because their process
 // was killed or could not reach the API server. Kubernetes has no time to live for a pod
@@ -35,7 +30,9 @@ func removeEndedScans(ctx context.Context, client kubernetes.Interface, namespac
 	}
 	for i := range list.Items {
 		p := &list.Items[i]
-		if hasEnded(p) && time.Since(p.CreationTimestamp.Time) > leftoverAge {
+		// An earlier end may be that of a scan in progress. The pod's time is by the API server's
+		// clock, which may differ.
+		if hasEnded(p) && time.Since(p.CreationTimestamp.Time) > 30*time.Minute {
 			_ = client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{
 				Preconditions: &metav1.Preconditions{UID: &p.UID}, GracePeriodSeconds: new(int64)})
 		}

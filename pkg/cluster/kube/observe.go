@@ -24,11 +24,6 @@ type source[T object] struct {
 	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
 }
 
-// watchWindow is how long one watch lasts before everything is listed again. A connection
-// whose other end is not reachable looks like a watch without changes, so this bounds how
-// late a change is observed.
-const watchWindow = 10 * time.Second
-
 // observeAll calls see with the state of every object of the source, and again with every change,
 // until see returns true (then the result is nil) or ctx ends (its error, with the last error
 // of the API, if any). A deleted object is passed once more with deleted set. Errors of the API
@@ -57,7 +52,9 @@ func observeAll[T object](ctx context.Context, s source[T], see func(o T, delete
 }
 
 func observeOnce[T object](ctx context.Context, s source[T], known map[string]T, see func(T, bool) bool) (done bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, watchWindow)
+	// A connection whose other end is not reachable looks like a watch without changes. Listing
+	// everything again bounds how late a change is observed.
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	items, version, err := s.list(ctx, metav1.ListOptions{})
 	if err != nil {

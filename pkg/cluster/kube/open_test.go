@@ -272,8 +272,8 @@ func TestNotReadyNodesAreNotWaitedFor(t *testing.T) {
 	}{
 		"a NotReady worker":                   {nil, corev1.ConditionUnknown, "", time.Second},
 		"a NotReady control-plane node":       {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionUnknown, "the node is NotReady", time.Second},
-		"a node that reports, but no end":     {nil, corev1.ConditionTrue, "has not reported its end", deletionTimeout + time.Second},
-		"a control-plane node that does both": {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionTrue, "has not reported its end", deletionTimeout + time.Second},
+		"a node that reports, but no end":     {nil, corev1.ConditionTrue, "has not reported its end", rotationGrace + 31*time.Second},
+		"a control-plane node that does both": {map[string]string{"node-role.kubernetes.io/control-plane": ""}, corev1.ConditionTrue, "has not reported its end", rotationGrace + 31*time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -29,9 +29,6 @@ type podReader[T any] struct {
 	seen func(found *T, from, to time.Time)
 }
 
-// sayStart is how long a pod may take to start before that is reported.
-const sayStart = 10 * time.Second
-
 // readNodes reads the named nodes concurrently.
 func (s podReader[T]) readNodes(ctx context.Context, nodes []string) ([]T, []plan.NotInspected, error) {
 	if len(nodes) == 0 {
@@ -93,7 +90,7 @@ func (s podReader[T]) readNode(ctx context.Context, watching *podWatch, node, id
 	if err != nil {
 		return nil, err
 	}
-	slow := time.AfterFunc(sayStart, func() {
+	slow := time.AfterFunc(10*time.Second, func() {
 		if s.Waiting != nil {
 			s.Waiting(node, fmt.Sprintf("its kubelet has not started the scan pod yet; waiting up to %s", silentTimeout))
 		}

@@ -34,12 +34,10 @@ const (
 	// hostRoot is where the host's root directory is mounted in a node pod.
 	hostRoot = "/host"
 
-	// rotationGrace is how long a deleted rotation pod may take to finish or roll back. The
-	// deadlines end a process that hangs: one that receives no order ends earlier.
-	rotationGrace       = 300 * time.Second
-	minRotationDeadline = 30 * time.Minute
-	maxRotationDeadline = 24 * time.Hour
-	scanDeadline        = 2 * time.Minute
+	// rotationGrace is how long a deleted rotation pod may take to finish or roll back.
+	rotationGrace = 300 * time.Second
+	// scanDeadline is how long a pod that only reads may run.
+	scanDeadline = 2 * time.Minute
 )
 
 // DefaultNamespace is the default namespace of node pods.
@@ -124,9 +122,10 @@ func RotatePod(step plan.Step, rotation string, o PodOptions) *corev1.Pod {
 	return pod
 }
 
-// rotationDeadline is how long the pod of a step may live.
+// rotationDeadline is how long the pod of a step may live. It ends a process that hangs: one that
+// receives no order ends earlier.
 func rotationDeadline(step plan.Step) time.Duration {
-	return min(max(time.Duration(step.LifetimeSeconds)*time.Second, minRotationDeadline), maxRotationDeadline)
+	return min(max(time.Duration(step.LifetimeSeconds)*time.Second, 30*time.Minute), 24*time.Hour)
 }
 
 // nodePod is the common part of both kinds of pods.

@@ -15,14 +15,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-const (
-	// quorumTimeout is how long an API server must report that it has no etcd, or not answer,
-	// before that is an error.
-	quorumTimeout = 20 * time.Second
-
-	// quorumReadTimeout bounds the read by which a working etcd is recognized.
-	quorumReadTimeout = 2 * time.Second
-)
+// quorumTimeout is how long an API server must report that it has no etcd, or not answer,
+// before that is an error.
+const quorumTimeout = 20 * time.Second
 
 // ErrNoEtcd means that the API server has no working etcd, or does not answer.
 var ErrNoEtcd = errors.New("the API server")
@@ -81,7 +76,7 @@ func etcdReadiness(ctx context.Context, client kubernetes.Interface) (answered b
 // its own connection to etcd, and may recover seconds later than the one that serves requests.
 // A Lease is not served from a cache where no resource version is given.
 func readsEtcd(ctx context.Context, client kubernetes.Interface) bool {
-	ctx, cancel := context.WithTimeout(ctx, quorumReadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	_, err := client.CoordinationV1().Leases(LeaseNamespace).Get(ctx, LeaseName, metav1.GetOptions{})
 	return err == nil || apierrors.IsNotFound(err)

@@ -27,8 +27,6 @@ const (
 	aliveCount    = "3"
 	// persist is how long a shared connection stays open without a command.
 	persist = "5m"
-	// killDelay is how long a client may take to end after its context has.
-	killDelay = 2 * time.Second
 )
 
 // client runs the system's ssh.
@@ -91,7 +89,7 @@ func (c *client) run(ctx context.Context, host, command string, stdin io.Reader,
 	process.Stdin = stdin
 	process.Stdout = &afterMark{to: stdout}
 	process.Stderr = io.MultiWriter(stderr, &limited{said})
-	process.WaitDelay = killDelay
+	process.WaitDelay = 2 * time.Second
 	err := process.Run()
 	var exit *exec.ExitError
 	switch {

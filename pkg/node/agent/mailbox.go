@@ -11,10 +11,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-const (
-	firstPause = 500 * time.Millisecond
-	longPause  = 30 * time.Second
-)
+// firstPause is the pause after the first attempt that failed; it doubles with each.
+const firstPause = 500 * time.Millisecond
 
 // mailbox holds the newest report that has not been written. A node whose API server is not
 // reachable continues to scan, and only the newest report matters.
@@ -86,6 +84,6 @@ func (m *mailbox) deliver(ctx context.Context, to Reports, health *Health, log *
 		if wait.SleepOrWake(ctx, again, m.wake) != nil {
 			return
 		}
-		pause = min(2*pause, longPause)
+		pause = min(2*pause, 30*time.Second)
 	}
 }

@@ -9,11 +9,8 @@ const (
 	// quiet is the time between the last change of a file and the scan: a renewal writes
 	// several files.
 	quiet = 200 * time.Millisecond
-	// patience is the time after which the scan is taken although files continue to change.
-	patience = time.Second
-	// patient replaces both if files change all the time without a new result.
-	patient = 30 * time.Second
-	// fruitless is the number of scans without a new result after which that begins.
+	// fruitless is the number of scans without a new result after which the next ones are
+	// delayed.
 	fruitless = 5
 )
 
@@ -36,10 +33,10 @@ type schedule struct {
 // noteEvent notes that a file has changed.
 func (s *schedule) noteEvent(now time.Time) {
 	wait := quiet
-	most := patience
+	most := time.Second // the scan is taken then although files continue to change
 	for range s.vain - fruitless {
-		wait = min(2*wait, patient)
-		most = min(2*most, patient)
+		wait = min(2*wait, 30*time.Second)
+		most = min(2*most, 30*time.Second)
 	}
 	if s.pending.IsZero() {
 		s.latest = now.Add(most)

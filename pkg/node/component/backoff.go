@@ -10,7 +10,6 @@ import "time"
 const (
 	backOffFirst   = 10 * time.Second
 	backOffLongest = 300 * time.Second
-	backOffForget  = 2 * backOffLongest
 )
 
 // backOff holds the container runtime's data about a container's last restarts.
@@ -24,7 +23,7 @@ type backOff struct {
 // predictWait returns how long the kubelet would wait if the container exited now.
 func (b backOff) predictWait() time.Duration {
 	switch {
-	case b.attempt == 0, b.now.Sub(b.started) > backOffForget:
+	case b.attempt == 0, b.now.Sub(b.started) > 2*backOffLongest:
 		return 0
 	case b.previousEnded.IsZero():
 		// The upper bound, reached if the restarts followed each other quickly.

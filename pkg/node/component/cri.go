@@ -12,6 +12,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
 // The labels that the kubelet gives to its containers (k8s.io/kubelet/pkg/types).
@@ -20,10 +21,6 @@ const (
 	labelPodNamespace  = "io.kubernetes.pod.namespace"
 	labelContainerName = "io.kubernetes.container.name"
 )
-
-// noKill is a grace period that never expires: the runtime would send SIGKILL after it, but the
-// deadline of the call is earlier.
-const noKill = 24 * time.Hour
 
 type criClient struct {
 	conn *grpc.ClientConn
@@ -165,11 +162,10 @@ func (r *Runtime) stopContainer(ctx context.Context, c inventory.Component, i In
 // the call of the runtime. With grace 0 it is never killed, and only ctx bounds the call.
 func boundStop(ctx context.Context, grace time.Duration) (bounded context.Context, cancel context.CancelFunc, timeout time.Duration) {
 	if grace <= 0 {
-		return ctx, func() {}, noKill
+		// A grace period that never expires: the runtime would send SIGKILL after it, but the
+		// deadline of the call is earlier.
+		return ctx, func() {}, 24 * time.Hour
 	}
-	bounded, cancel = context.WithTimeout(ctx, grace+stopMargin)
+	bounded, cancel = context.WithTimeout(ctx, grace+nodeapi.KillMargin)
 	return bounded, cancel, grace
 }
-
-// stopMargin is how long the runtime may take after the grace period to kill and clean up.
-const stopMargin = 30 * time.Second

@@ -21,17 +21,11 @@ import (
 )
 
 const (
-	// kubeletGrace is how long a kubelet in a Docker container may take to exit: Docker's own
-	// default.
-	kubeletGrace = 10 * time.Second
 	// maxDockerAnswer limits the bytes that are read of an answer.
 	maxDockerAnswer = 4 << 20
-	// dockerBackOffFirst, dockerBackOffMax and dockerBackOffForget are those of Docker's restart
-	// policies: the pause doubles with each restart of a container that did not run for ten
-	// seconds.
-	dockerBackOffFirst  = 100 * time.Millisecond
-	dockerBackOffMax    = time.Minute
-	dockerBackOffForget = 10 * time.Second
+	// dockerBackOffFirst is the first pause of Docker's restart policies. It doubles with each
+	// restart of a container that did not run for ten seconds, up to a minute.
+	dockerBackOffFirst = 100 * time.Millisecond
 )
 
 // dockerClient speaks with dockerd, in the newest version of its API that dockerd has. Those
@@ -187,11 +181,11 @@ func (r *Runtime) currentDocker(ctx context.Context, c inventory.Component) (Ins
 	age := r.now().Sub(s.State.StartedAt)
 	if !i.Final {
 		i.BackOff = dockerBackOffFirst
-		if s.State.Restarting || age < dockerBackOffForget {
-			i.BackOff = min(dockerBackOffFirst<<min(s.RestartCount, 16), dockerBackOffMax)
+		if s.State.Restarting || age < 10*time.Second {
+			i.BackOff = min(dockerBackOffFirst<<min(s.RestartCount, 16), time.Minute)
 		}
 	}
-	i.Failing = i.Running && s.RestartCount > 0 && age < backOffForget
+	i.Failing = i.Running && s.RestartCount > 0 && age < 2*backOffLongest
 	i.detail = fmt.Sprintf("container %s is %s, exit code %d", c.ContainerName, s.State.Status, s.State.ExitCode)
 	if s.State.Error != "" {
 		i.detail += ": " + MaskSecrets(s.State.Error)
@@ -217,7 +211,7 @@ func (r *Runtime) restartDocker(ctx context.Context, c inventory.Component, grac
 // dockerGrace is GraceOf for a Docker container.
 func (r *Runtime) dockerGrace(c inventory.Component) time.Duration {
 	if c.Service == certs.Kubelet {
-		return kubeletGrace
+		return 10 * time.Second // Docker's own default
 	}
 	return r.GraceOf(c)
 }

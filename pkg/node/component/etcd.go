@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -18,10 +17,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/hostfs"
 )
-
-// memberTimeout is how long one member may take to answer: a healthy one takes
-// milliseconds.
-const memberTimeout = 3 * time.Second
 
 // EtcdHealth reads the state of the etcd cluster that this node uses (its own member's, or the
 // external one of its API server) with a client certificate of this node. It is nil if the node
@@ -73,7 +68,7 @@ func openEtcd(ctx context.Context, root hostfs.Root, node inventory.Node, endpoi
 		if err != nil {
 			return nil, nil, err
 		}
-		asking, cancel := context.WithTimeout(ctx, memberTimeout)
+		asking, cancel := context.WithTimeout(ctx, probeTimeout)
 		list, err := client.MemberList(asking)
 		cancel()
 		if err == nil {
@@ -148,7 +143,7 @@ func failFast(ctx context.Context, method string, req, reply any, cc *grpc.Clien
 
 func dialEtcd(ctx context.Context, endpoints []string, conf *tls.Config) (*clientv3.Client, error) {
 	client, err := clientv3.New(clientv3.Config{
-		Context: ctx, Endpoints: endpoints, DialTimeout: memberTimeout, TLS: conf,
+		Context: ctx, Endpoints: endpoints, DialTimeout: probeTimeout, TLS: conf,
 		MaxUnaryRetries: 1, DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},
 		Logger: zap.NewNop(), // the errors are sufficient
 	})

@@ -26,7 +26,7 @@ func askMember(ctx context.Context, client *clientv3.Client, m *etcdserverpb.Mem
 	}
 	var last error
 	for _, u := range m.ClientURLs {
-		asking, cancel := context.WithTimeout(ctx, memberTimeout)
+		asking, cancel := context.WithTimeout(ctx, probeTimeout)
 		status, err := client.Status(asking, u)
 		cancel()
 		if err != nil {
@@ -133,7 +133,7 @@ func statusOf(ctx context.Context, endpoint string, config etcdConfig) (*clientv
 		return nil, err
 	}
 	defer func() { _ = client.Close() }()
-	asking, cancel := context.WithTimeout(ctx, memberTimeout)
+	asking, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	return client.Status(asking, endpoint)
 }
@@ -165,7 +165,7 @@ func addOwnQuota(e *inventory.Etcd, node inventory.Node) {
 
 // etcdAlarms returns the alarms, with the members that raised them.
 func etcdAlarms(ctx context.Context, client *clientv3.Client, members []inventory.Member) []string {
-	asking, cancel := context.WithTimeout(ctx, memberTimeout)
+	asking, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	list, err := client.AlarmList(asking)
 	if err != nil {

@@ -24,9 +24,6 @@ const (
 	// quietFor is for how long nothing may be written before the copy begins. It is more than the
 	// granularity of a file's time, so that every later write changes that time.
 	quietFor = time.Second
-	// quietWithin is how long to wait for that. A member without quorum writes nothing; one
-	// with it writes all the time.
-	quietWithin = 10 * time.Second
 	// spareBytes must remain free besides as much again as the copy takes: etcd itself needs
 	// room, usually on the same disk.
 	spareBytes = 1 << 30
@@ -51,7 +48,9 @@ func CopyTo(ctx context.Context, to string, directories ...string) (size int64, 
 			err = os.Rename(partial, to)
 			return size, errors.Join(err, statedir.SyncDir(filepath.Dir(to)))
 		}
-		if !errors.Is(err, ErrWritten) || time.Since(began) > quietWithin {
+		// A member without quorum writes nothing. One with it writes all the time, and is not
+		// waited for any longer.
+		if !errors.Is(err, ErrWritten) || time.Since(began) > 10*time.Second {
 			return 0, err
 		}
 	}

@@ -150,7 +150,7 @@ func TestWhatIsWrittenWhileItIsCopiedIsNotKept(t *testing.T) {
 func TestOtherErrorsAreNotTakenForWrites(t *testing.T) {
 	data := writeMember(t)
 	to := filepath.Join(t.TempDir(), "copy")
-	last := int(quietWithin / quietFor)
+	last := int(10 * time.Second / quietFor)
 	synctest.Test(t, func(t *testing.T) {
 		whileWritten(t, last+1, func(n int) {
 			if n == last {

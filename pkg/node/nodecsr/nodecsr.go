@@ -24,10 +24,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// reachTimeout is how long the API server may be unreachable before the request fails: a
-// restart takes less.
-const reachTimeout = 30 * time.Second
-
 // Requests makes CSR objects in the node's own name. It may be used concurrently.
 type Requests struct {
 	Root       hostfs.Root
@@ -52,7 +48,8 @@ func (r *Requests) PostCSR(ctx context.Context, csr nodeapi.CSR) (name string, e
 	if csr.ExpirationSeconds > 0 {
 		object.Spec.ExpirationSeconds = &csr.ExpirationSeconds
 	}
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	// A restart of the API server takes less.
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
 		client, err := r.connect()

@@ -8,13 +8,9 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-const (
-	// maxCrashes is the number of instances in a row that may exit before the wait for a component
-	// ends. One may exit because another component was still starting.
-	maxCrashes = 2
-	// crashEvery is the interval at which instances are inspected.
-	crashEvery = 200 * time.Millisecond
-)
+// maxCrashes is the number of instances in a row that may exit before the wait for a component
+// ends. One may exit because another component was still starting.
+const maxCrashes = 2
 
 // crashError means that a component exits instead of becoming healthy.
 type crashError struct{ times int }
@@ -50,7 +46,7 @@ func (c *committing) untilCrash(ctx context.Context, r *restarting) (context.Con
 				cancel(&crashError{len(exited)})
 				return
 			}
-			if wait.SleepFor(ctx, crashEvery) != nil {
+			if wait.SleepFor(ctx, 200*time.Millisecond) != nil {
 				return
 			}
 		}

@@ -72,7 +72,7 @@ func (s *session) expectedAuthority(c inventory.Certificate, signedBy string, no
 // issuedTooLate is why the wait for a certificate has ended.
 func issuedTooLate(c inventory.Certificate) error {
 	if c.Issuer.Kind == inventory.OtherNode {
-		return fmt.Errorf("no other node has signed it within %s", signatureTimeout)
+		return fmt.Errorf("no other node has signed it within %s", nodeapi.SignatureTimeout)
 	}
-	return fmt.Errorf("no certificate was issued within %s; approve the request (kubectl get csr), or check why the signer does not sign it", signatureTimeout)
+	return fmt.Errorf("no certificate was issued within %s; approve the request (kubectl get csr), or check why the signer does not sign it", nodeapi.SignatureTimeout)
 }

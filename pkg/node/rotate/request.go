@@ -24,13 +24,6 @@ import (
 )
 
 const (
-	// askEvery is the interval at which a pending request is read.
-	askEvery = 500 * time.Millisecond
-	// askTimeout limits the request where the node can sign as well.
-	askTimeout = 5 * time.Second
-	// signatureTimeout is how long a request may wait. A controller manager that was restarted
-	// keeps its lease for half a minute; an approval by hand may take longer.
-	signatureTimeout = 10 * time.Minute
 	// servingSigner signs the kubelets' serving certificates.
 	servingSigner = "kubernetes.io/kubelet-serving"
 	// minExpiration is the shortest expiration that the certificates API accepts, in seconds.
@@ -120,7 +113,8 @@ func (s *session) postRequest(ctx context.Context, csr nodeapi.CSR, here bool, l
 		asking := ctx
 		cancel := context.CancelFunc(func() {})
 		if here {
-			asking, cancel = context.WithTimeout(ctx, askTimeout)
+			// The node can sign as well, and does not wait long for the API server.
+			asking, cancel = context.WithTimeout(ctx, 5*time.Second)
 		}
 		defer cancel()
 		posted := csr
@@ -150,7 +144,7 @@ func (s *session) askElsewhere(csr nodeapi.CSR, here bool, cause error, l *log) 
 // awaitIssued returns the issued chain: from the API, or from an order of kind Issued, which
 // names the node that signed it.
 func (s *session) awaitIssued(ctx context.Context, c inventory.Certificate, name string, o statedir.Order) (chain []*x509.Certificate, signedBy string, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, signatureTimeout, issuedTooLate(c))
+	ctx, cancel := context.WithTimeoutCause(ctx, nodeapi.SignatureTimeout, issuedTooLate(c))
 	defer cancel()
 	for {
 		orders, err := s.rotation.OrdersAfter(o.Number)
@@ -182,7 +176,7 @@ func (s *session) awaitIssued(ctx context.Context, c inventory.Certificate, name
 				return chain, "", err
 			}
 		}
-		if wait.SleepFor(ctx, askEvery) != nil {
+		if wait.SleepFor(ctx, 500*time.Millisecond) != nil {
 			return nil, "", context.Cause(ctx)
 		}
 	}

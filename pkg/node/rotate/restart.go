@@ -29,20 +29,11 @@ var turns = [][]certs.Service{
 	{certs.Kubelet},
 }
 
-const (
-	// stopTimeout is how long a component may take to exit, besides an API server's
-	// --shutdown-delay-duration. etcd is not killed after it: the commit fails, and etcd
-	// continues with the certificate that it has loaded.
-	stopTimeout = 2 * time.Minute
-	// killMargin is how long a supervisor may take after the grace period to kill and clean up.
-	killMargin = 30 * time.Second
-)
-
 // stopLimit is how long a component may take to exit. Another user of a file
 // may have a longer grace period of its own.
 func stopLimit(target inventory.Component) time.Duration {
 	grace := time.Duration(target.GraceSeconds) * time.Second
-	return max(stopTimeout, grace+killMargin) + target.ShutdownDelay()
+	return max(nodeapi.StopTimeout, grace+nodeapi.KillMargin) + target.ShutdownDelay()
 }
 
 // restarting is one component between its old instance and the next.

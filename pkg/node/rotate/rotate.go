@@ -99,13 +99,13 @@ type Engine struct {
 	Warn func(error)
 	// Now is the clock; nil: the real one.
 	Now func() time.Time
-	// Idle is how long RunOrders waits for an order; 0: [DefaultIdle].
+	// Idle is how long RunOrders waits for an order; 0: [nodeapi.IdleTimeout].
 	Idle time.Duration
 	// LeftOut is called by RotateByHand with the certificates that the plan leaves out, before
 	// anything is changed; may be nil.
 	LeftOut func([]plan.LeftOut)
 	// Timeout is how long a component may take to become healthy in RotateByHand; 0:
-	// [DefaultTimeout].
+	// [nodeapi.ComponentTimeout].
 	Timeout time.Duration
 	// Alone means that neither the plugin nor the watcher follows the journal, so that no
 	// request can be posted for the node.
@@ -119,15 +119,6 @@ type Engine struct {
 	// issuerOf is replaced by tests with their own issuers.
 	issuerOf func(inventory.Issuer) issue.Issuer
 }
-
-const (
-	// DefaultIdle is how long the process on a node waits for an order. The sender of the last
-	// one has ended then.
-	DefaultIdle = 15 * time.Minute
-	// DefaultTimeout is how long a component may take to become healthy, besides its
-	// supervisor's back-off.
-	DefaultTimeout = time.Minute
-)
 
 func (e *Engine) now() time.Time {
 	if e.Now != nil {

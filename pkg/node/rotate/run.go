@@ -11,10 +11,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// lockWait is how long to wait for another process on this node, which may be finishing or
-// rolling back its commit.
-const lockWait = 2 * time.Minute
-
 // session is a process's work on one rotation.
 type session struct {
 	*Engine
@@ -69,7 +65,8 @@ func (e *Engine) openSession(ctx context.Context, id string) (*session, func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, lockWait)
+	// Another process on this node may be finishing or rolling back its commit.
+	waiting, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	unlock, err := dir.TakeLock(waiting, statedir.Holder{Rotation: id, PID: os.Getpid(), Since: e.now().UTC()})
 	if err != nil {
@@ -250,5 +247,5 @@ func (s *session) idleTime() time.Duration {
 	if s.Idle > 0 {
 		return s.Idle
 	}
-	return DefaultIdle
+	return nodeapi.IdleTimeout
 }

@@ -48,7 +48,7 @@ func TestWithoutOrdersItEnds(t *testing.T) {
 		if err := runOrders(t, t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if waited := time.Since(begun); waited < DefaultIdle || waited > DefaultIdle+time.Minute {
+		if waited := time.Since(begun); waited < nodeapi.IdleTimeout || waited > nodeapi.IdleTimeout+time.Minute {
 			t.Errorf("waited %s", waited)
 		}
 		if got := r.kindsText(); got != "Staging Staged Abandoned" {

@@ -132,7 +132,7 @@ func newTransaction(node inventory.Node, o statedir.Order, items int) *transacti
 		Timeout: time.Duration(o.TimeoutSeconds) * time.Second, Items: make([]item, items),
 	}
 	if t.Timeout <= 0 {
-		t.Timeout = DefaultTimeout
+		t.Timeout = nodeapi.ComponentTimeout
 	}
 	return t
 }

@@ -18,10 +18,6 @@ import (
 // then the API server, then the components that need it.
 const unitStart = 2 * time.Minute
 
-// commandStart is unitStart for a unit that is stopped while a command runs: RKE2 then removes
-// all static pods before it starts them one after the other.
-const commandStart = 5 * time.Minute
-
 // renewingUnit returns the unit that renews the certificates of a step; empty: this program
 // renews them. Both in one commit is refused, since only the latter can be rolled back. The
 // command that it is to be renewed by must be the one that the node itself found.

@@ -80,22 +80,23 @@ func (c *committing) startTimeout(target inventory.Component, backOff time.Durat
 	}
 	switch {
 	case c.t.UnitCommand != "":
-		allowed += commandStart
+		// The unit is stopped while the command runs. RKE2 then removes all static pods before
+		// it starts them one after the other.
+		allowed += 5 * time.Minute
 	case c.t.Unit != "":
 		allowed += unitStart
 	}
 	return allowed
 }
 
-// shortPause is a supervisor's pause that needs no explanation in the output.
-const shortPause = 2 * time.Second
-
 // explainWait records the reason for a wait that may be long although the component is not at
 // fault.
 func (c *committing) explainWait(r *restarting, timeout time.Duration) error {
 	pod := r.component.Runtime == inventory.StaticPod || r.component.Runtime == inventory.DaemonSet
-	if !pod || r.old.BackOff < shortPause {
-		return nil // systemd restarts a unit at once when it is asked to
+	if !pod || r.old.BackOff < 2*time.Second {
+		// A pause of a moment needs no explanation, and systemd restarts a unit at once when it
+		// is asked to.
+		return nil
 	}
 	return c.log.write(nodeapi.Record{Kind: nodeapi.Waiting, Service: r.component.Service, WithinSeconds: timeout.Seconds(),
 		Message: fmt.Sprintf("%s may be started again only after a pause of up to %.0fs, since it had restarted a short while ago", r.component.Service, r.old.BackOff.Seconds())})

@@ -158,10 +158,6 @@ func (c *committing) awaitSupervised(ctx, waiting context.Context, b *restarting
 	return c.log.write(nodeapi.Record{Kind: nodeapi.Verified, Evidence: &nodeapi.Evidence{Service: service, Method: nodeapi.Health, Detail: detail}})
 }
 
-// filesEvery is the interval at which the files that a unit writes are read. Its start takes
-// many seconds, in which the node has no time to spare.
-const filesEvery = 500 * time.Millisecond
-
 // awaitSuccessors waits until every file holds a new certificate, and notes them.
 func (c *committing) awaitSuccessors(ctx, waiting context.Context, unit inventory.Component, timeout time.Duration) error {
 	for {
@@ -169,7 +165,8 @@ func (c *committing) awaitSuccessors(ctx, waiting context.Context, unit inventor
 		if err != nil || late == nil {
 			return err
 		}
-		if wait.SleepFor(waiting, filesEvery) != nil {
+		// The start of the unit takes many seconds, in which the node has no time to spare.
+		if wait.SleepFor(waiting, 500*time.Millisecond) != nil {
 			return c.waitFailure(ctx, waiting, unit, c.t.Unit+" made no new certificate", timeout, late)
 		}
 	}

@@ -23,8 +23,6 @@ const (
 	// reloadTimeout is how long a component may take to re-read its files. Components that do
 	// so need seconds.
 	reloadTimeout = 15 * time.Second
-	// unsureTimeout is how long to wait for a verification that may never succeed.
-	unsureTimeout = 5 * time.Second
 	// silentTimeout is for endpoints that did not answer before, of components that are not
 	// restarted.
 	silentTimeout = 500 * time.Millisecond
@@ -211,7 +209,7 @@ func (c *committing) verifyClient(ctx context.Context, i item) (*nodeapi.Evidenc
 	if err != nil {
 		return nil, &failure{service: i.Certificate.Service, what: i.Certificate.Name + " cannot be read back", cause: err}
 	}
-	timeout := unsureTimeout
+	timeout := 5 * time.Second // the verification may never succeed
 	switch {
 	case i.Accepted:
 		timeout = c.t.Timeout

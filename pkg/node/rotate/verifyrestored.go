@@ -78,7 +78,7 @@ func (c *committing) verifyInUse(ctx context.Context, pause time.Duration) (show
 	defer recoverAs(&err)
 	timeout := c.t.Timeout
 	if timeout <= 0 {
-		timeout = DefaultTimeout
+		timeout = nodeapi.ComponentTimeout
 	}
 	timeout += pause
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -7,10 +7,6 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// pollEvery is the interval at which a directory is read without notifications, as on some file
-// systems or when the kernel's limit of watches is reached.
-const pollEvery = 500 * time.Millisecond
-
 // watcher signals when to read a directory again.
 type watcher struct {
 	notify *fsnotify.Watcher // nil: polling only
@@ -34,7 +30,8 @@ func watchDirs(dirs ...string) *watcher {
 
 // waitChange returns when something may have changed, or with the context's error.
 func (w *watcher) waitChange(ctx context.Context) error {
-	timer := time.NewTimer(pollEvery)
+	// Some file systems have no notifications, and the kernel's limit of watches may be reached.
+	timer := time.NewTimer(500 * time.Millisecond)
 	defer timer.Stop()
 	var events <-chan fsnotify.Event
 	var problems <-chan error

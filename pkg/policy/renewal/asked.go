@@ -35,7 +35,7 @@ func (p *Policy) RefuseAsked(now time.Time, services []certs.Service, past []Ask
 		if one.Open {
 			return "a rotation that was asked for has not ended"
 		}
-		if now.Sub(one.Created) < day {
+		if now.Sub(one.Created) < certs.Day {
 			recent++
 		}
 	}

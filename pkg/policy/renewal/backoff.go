@@ -3,6 +3,8 @@ package renewal
 import (
 	"fmt"
 	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
 // backOffReason returns why earlier attempts delay a certificate, and until when. None does so
@@ -17,8 +19,9 @@ func (d *decider) backOffReason(ref Ref, r *Rule, c *Certificate, compromised bo
 	}
 	threshold := r.dueBefore(c)
 	if compromised {
-		retry.Initial = min(retry.Initial, compromisedInitialPause)
-		retry.Max = min(retry.Max, compromisedMaxPause)
+		// The key remains compromised meanwhile.
+		retry.Initial = min(retry.Initial, 5*time.Minute)
+		retry.Max = min(retry.Max, time.Hour)
 		threshold = 0
 	}
 	pause := retry.pauseAfterCancel(t.canceled)
@@ -33,11 +36,11 @@ func (d *decider) backOffReason(ref Ref, r *Rule, c *Certificate, compromised bo
 		pause = min(pause, max(c.NotAfter.Sub(d.Now)/8, retry.pauseAfter(1, threshold)))
 	case t.manualInterventionRequired:
 		why = ReasonStopped
-		pause = max(pause, day)
+		pause = max(pause, certs.Day)
 		text = "rotation " + quoteName(t.name) + ": manual intervention required; it is tried once a day"
 	case retry.StopAfter > 0 && t.failures >= retry.StopAfter:
 		why = ReasonStopped
-		pause = max(pause, day)
+		pause = max(pause, certs.Day)
 		text = fmt.Sprintf("%d rotations have failed, %s last; it is tried once a day", t.failures, quoteName(t.name))
 	}
 	if until := t.last.Add(pause); until.After(d.Now) {

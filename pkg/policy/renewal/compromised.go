@@ -8,10 +8,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// compromisedInitialPause is the pause after the first failure to replace compromised keys, if
-// that of the policy is longer.
-const compromisedInitialPause = 5 * time.Minute
-
 // CompromisedCertificate marks certificates as compromised, as the object of the API does.
 type CompromisedCertificate struct {
 	Name        string
@@ -27,17 +23,10 @@ type CompromisedCertificate struct {
 	Certificates []Ref
 }
 
-// compromisedMaxPause is the longest pause between two attempts: each of them touches a node
-// or is refused, and the key remains compromised meanwhile.
-const compromisedMaxPause = time.Hour
-
-// issuedTolerance is how long after a CompromisedCertificate a certificate must be issued not
-// to match. Clocks differ, and a compromised certificate may be a minute old.
-const issuedTolerance = day
-
-// issuedAfter is true for a certificate that was issued after the CompromisedCertificate.
+// issuedAfter is true for a certificate that was issued more than a day after the
+// CompromisedCertificate. Clocks differ, and a compromised certificate may be a minute old.
 func (m CompromisedCertificate) issuedAfter(c *Certificate) bool {
-	return !m.At.IsZero() && c.NotBefore.After(m.At.Add(issuedTolerance))
+	return !m.At.IsZero() && c.NotBefore.After(m.At.Add(certs.Day))
 }
 
 // MatchCompromised returns the certificates that match, among those that exist now.

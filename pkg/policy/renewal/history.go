@@ -208,7 +208,7 @@ func limitReached(history []Past, now time.Time, limit int, counts func(*Past) b
 	}
 	var created []time.Time
 	for i := range history {
-		if p := &history[i]; p.Automatic && !p.Compromised && p.mayHaveChanged() && now.Sub(p.Created) < day && counts(p) {
+		if p := &history[i]; p.Automatic && !p.Compromised && p.mayHaveChanged() && now.Sub(p.Created) < certs.Day && counts(p) {
 			created = append(created, p.Created)
 		}
 	}
@@ -216,5 +216,5 @@ func limitReached(history []Past, now time.Time, limit int, counts func(*Past) b
 		return false, time.Time{}
 	}
 	slices.SortFunc(created, time.Time.Compare)
-	return true, created[len(created)-limit].Add(day)
+	return true, created[len(created)-limit].Add(certs.Day)
 }

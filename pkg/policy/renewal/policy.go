@@ -142,20 +142,18 @@ func Default() Policy {
 	return Policy{
 		Default: Rule{
 			Name:        "defaults",
-			Threshold:   Threshold{Duration: 30 * day, Fraction: 0.2},
-			SelfManaged: Threshold{Duration: 7 * day, Fraction: 0.05},
+			Threshold:   Threshold{Duration: 30 * certs.Day, Fraction: 0.2},
+			SelfManaged: Threshold{Duration: 7 * certs.Day, Fraction: 0.05},
 			Mode:        Automatic,
-			Override:    Threshold{Duration: 7 * day, Fraction: 0.1},
+			Override:    Threshold{Duration: 7 * certs.Day, Fraction: 0.1},
 			Renewal:     plan.RestartIfNeeded,
 			Compromise:  plan.RestartAlways,
 		},
-		Authorities: Threshold{Duration: 365 * day, Fraction: 0.2},
+		Authorities: Threshold{Duration: 365 * certs.Day, Fraction: 0.2},
 		Limits:      Limits{RotationsPerDay: 6, NodesPerRotation: 500, MaxUnavailable: plan.DefaultMaxUnavailable},
-		Retry:       Retry{Initial: time.Hour, Max: day, StopAfter: 3},
+		Retry:       Retry{Initial: time.Hour, Max: certs.Day, StopAfter: 3},
 	}
 }
-
-const day = 24 * time.Hour
 
 // NotifyOnly returns the policy with this mode in every rule.
 func (p Policy) NotifyOnly() Policy {
