@@ -22,9 +22,6 @@ func hasDisplay() bool {
 	return os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != ""
 }
 
-// pageKeptFor is how long the page that leads to an address may take to be opened.
-const pageKeptFor = time.Minute
-
 // openBrowser opens an address in the operator's browser. The address is printed, too, so that
 // a failure does no harm: some browsers may not read files. Its token must not be an argument of
 // a process, which every user of the machine can read. A page leads to it, which is deleted
@@ -48,8 +45,8 @@ func openBrowser(address string) (remove func()) {
 		remove()
 		return remove
 	}
-	go func() { _ = browser.Wait() }() // it may run for as long as the browser does
-	time.AfterFunc(pageKeptFor, remove)
+	go func() { _ = browser.Wait() }()  // it may run for as long as the browser does
+	time.AfterFunc(time.Minute, remove) // the browser has opened it by then
 	return remove
 }
 

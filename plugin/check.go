@@ -212,16 +212,14 @@ func nameFindings(members []kubenode.Node) func(inventory.Node) []inventory.Find
 	}
 }
 
-// maxSkew is the clock difference from which a node is named: a scan takes time, and
-// certificates are valid from some minutes before they are signed.
-const maxSkew = 5 * time.Minute
-
 // clockWarnings names nodes with a clock that differs from this machine's: on a node, its
 // clock decides whether a certificate has expired, and this machine's clock here.
 func clockWarnings(nodes []inventory.Node, now time.Time) []string {
 	var out []string
 	for _, n := range nodes {
-		if skew := n.Time.Sub(now); !n.Time.IsZero() && skew.Abs() > maxSkew {
+		// A scan takes time, and certificates are valid from some minutes before they are
+		// signed.
+		if skew := n.Time.Sub(now); !n.Time.IsZero() && skew.Abs() > 5*time.Minute {
 			direction := "ahead of"
 			if skew < 0 {
 				direction = "behind"

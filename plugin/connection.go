@@ -3,7 +3,6 @@ package plugin
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -118,6 +117,3 @@ func (f *connectionFlags) commandLine() string {
 	}
 	return strings.Join(parts, " ")
 }
-
-// completionTimeout bounds how long a completion waits for the API server.
-const completionTimeout = 3 * time.Second

@@ -43,12 +43,9 @@ var (
 	accessDeleteMark = kube.Access{Verb: "delete", Group: v1alpha1.GroupVersion.Group, Resource: compromisedResource.Resource, Why: "withdraw that mark"}
 )
 
-// stateTimeout bounds how long an API server may take.
-const stateTimeout = 10 * time.Second
-
 // State reads the objects of the API server.
 func (d *contextCluster) State(ctx context.Context) (dashboard.State, error) {
-	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // the page waits for a little longer
 	defer cancel()
 	api, err := openObjects(d.conn)
 	if err != nil {

@@ -23,13 +23,8 @@ import (
 const (
 	// longestEvent bounds a line: an event that names thousands of certificates.
 	longestEvent = 8 << 20
-	// overlap is how far back events are read again after a reconnect: an event is stored a
-	// moment after its time.
-	overlap = 2 * time.Minute
 	// believedAfter is how many refusals in a row end following.
 	believedAfter = 60
-	// silence is after how long without any line a followed connection counts as broken.
-	silence = 2 * time.Minute
 )
 
 // Run reads and prints events.
@@ -72,7 +67,8 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 		lost = true
 		p.news = false
 		if !p.last.IsZero() {
-			since = p.last.Add(-overlap)
+			// Events of before are read again: one is stored a moment after its time.
+			since = p.last.Add(-2 * time.Minute)
 		}
 		if !o.pauseOnce(ctx) {
 			return nil
@@ -174,6 +170,7 @@ func (o *eventsOptions) readConnection(ctx context.Context, open opener, since t
 	}
 	defer body.Close()
 	p.began = true
+	const silence = 2 * time.Minute // without any line: a followed connection counts as broken
 	quiet := time.AfterFunc(silence, cancel)
 	defer quiet.Stop()
 	lines := bufio.NewScanner(body)
@@ -262,7 +259,7 @@ type seen struct {
 	order []string
 }
 
-// remembered is how many ids are kept; far more than arrive within [overlap].
+// remembered is how many ids are kept; far more than arrive within the time that is read again.
 const remembered = 50_000
 
 func newSeen() *seen { return &seen{ids: map[string]bool{}} }

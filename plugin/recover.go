@@ -19,10 +19,6 @@ import (
 
 const recoverName = "recover"
 
-// recoverTimeout is how long a component may take to become healthy: it waits for those of other
-// nodes, and for a kubelet that has just come up.
-const recoverTimeout = 4 * time.Minute
-
 // recoverOptions are the flags of recover: those of a rotation, and the hosts.
 type recoverOptions struct{ rotateOptions }
 
@@ -60,7 +56,8 @@ server answers, it takes the lock as a rotation does.`,
 	o.addHostFlags(cmd)
 	f.BoolVar(&o.planOnly, "plan", false, "Scan the machines and print what would be done; nothing is renewed")
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
-	o.timeout = durationFlag(recoverTimeout)
+	// A component waits for those of other nodes, and for a kubelet that has just come up.
+	o.timeout = durationFlag(4 * time.Minute)
 	f.Var(&o.timeout, "component-timeout", "How long a component may take to become healthy")
 	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where an expired certificate cannot be renewed, instead of leaving it out")
 	f.BoolVar(&o.force, "force", false, "Proceed even if the clocks of the machines differ, or the control plane cannot come back")
@@ -97,7 +94,8 @@ func (o *recoverOptions) clusterToRecover(ctx context.Context, hosts *ssh.Hosts)
 	case err != nil:
 		report(err)
 	default:
-		c.Locker = recoveryLocker{api: answering.Locker, nodes: hosts, report: report, timeout: lockTimeout}
+		// An expired Lease is observed for a shorter time before it is taken.
+		c.Locker = recoveryLocker{api: answering.Locker, nodes: hosts, report: report, timeout: 40 * time.Second}
 		c.held = answering.held
 	}
 	return c, nil

@@ -10,10 +10,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// lockTimeout is how long a recovery tries to take the lock: longer than an expired Lease is
-// observed before it is taken.
-const lockTimeout = 40 * time.Second
-
 // recoveryLocker takes the cluster's lock for a recovery. The API server may end meanwhile, which is
 // no reason to end a recovery: it continues with the nodes' own lock.
 type recoveryLocker struct {

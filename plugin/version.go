@@ -18,9 +18,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-// versionTimeout bounds how long version waits for the API server.
-const versionTimeout = 5 * time.Second
-
 // versionInfo is the output of `version -o json`.
 type versionInfo struct {
 	Version   string `json:"version"`
@@ -115,7 +112,7 @@ func (v *installedVersions) versionsInWords() string {
 // installedIn reads which versions are installed; nil: none. It respects its timeout also where
 // the kubeconfig runs a credential plugin, which may wait for a login.
 func installedIn(ctx context.Context, flags *connectionFlags) (*installedVersions, error) {
-	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	type answer struct {
 		installed *installedVersions

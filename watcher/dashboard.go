@@ -76,11 +76,11 @@ func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorde
 	return append(secured.parts, server, closing), nil
 }
 
-// onceComplete answers once the objects of the cluster are in memory: an incomplete list of
+// onceComplete answers once the objects of the cluster are in memory, or soon that they are not: an incomplete list of
 // certificates would be taken for all.
 func (w *watcher) onceComplete(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(to http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), completeTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 		defer cancel()
 		if !w.awaitComplete(ctx) {
 			http.Error(to, "not all objects of the cluster are read yet", http.StatusServiceUnavailable)
@@ -89,9 +89,6 @@ func (w *watcher) onceComplete(next http.Handler) http.Handler {
 		next.ServeHTTP(to, r)
 	})
 }
-
-// completeTimeout is how long a request waits for these objects.
-const completeTimeout = time.Second
 
 // everywhere runs on every watcher, the leader or not.
 type everywhere func(context.Context) error

@@ -71,12 +71,9 @@ type proxyCA struct {
 	pool atomic.Pointer[x509.CertPool] // of the last content that holds certificates
 }
 
-// readAgainEvery is how often the file is read, as often as certwatcher reads its files.
-const readAgainEvery = 10 * time.Second
-
-// Start reads the file again and again until ctx ends.
+// Start reads the file again and again until ctx ends, as often as certwatcher reads its files.
 func (c *proxyCA) Start(ctx context.Context) error {
-	for wait.SleepFor(ctx, readAgainEvery) == nil {
+	for wait.SleepFor(ctx, 10*time.Second) == nil {
 		if err := c.readFile(); err != nil {
 			c.log.Error("the proxy is trusted by the CA that was read before", "error", err)
 		}

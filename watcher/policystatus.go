@@ -27,18 +27,17 @@ type policyStatus struct {
 	log    *slog.Logger
 }
 
-const statusRetry = 10 * time.Second
-
 // NeedLeaderElection keeps a second watcher from writing the same status.
 func (s *policyStatus) NeedLeaderElection() bool { return true }
 
 // Start writes whenever the object or the policy in force changes, until ctx ends.
 func (s *policyStatus) Start(ctx context.Context) error {
+	const pause = 10 * time.Second
 	for {
 		var again <-chan time.Time
 		if err := s.writeStatus(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("write the status of the RotationPolicy, trying again", "in", statusRetry, "error", err)
-			again = time.After(statusRetry)
+			s.log.Warn("write the status of the RotationPolicy, trying again", "in", pause, "error", err)
+			again = time.After(pause)
 		}
 		select {
 		case <-ctx.Done():

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/cert"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
 // selfSigned is a certificate for a port of this process, in memory. Clients cannot verify it;
@@ -22,15 +24,12 @@ func (s *selfSigned) tlsConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.getCertificate}
 }
 
-// renewBefore is how long before its expiry the certificate, which is valid for a year, is
-// replaced.
-const renewBefore = 180 * 24 * time.Hour
-
-// getCertificate makes another certificate if the current one expires soon.
+// getCertificate makes another certificate, valid for a year, in the second half of the current
+// one's life.
 func (s *selfSigned) getCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current != nil && s.now().Before(s.current.Leaf.NotAfter.Add(-renewBefore)) {
+	if s.current != nil && s.now().Before(s.current.Leaf.NotAfter.Add(-180*certs.Day)) {
 		return s.current, nil
 	}
 	certificate, key, err := cert.GenerateSelfSignedCertKey("rotate-certs-watcher", nil, nil)

@@ -19,10 +19,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
 
-// readerGrace is how long open requests may take when the watcher ends; those that follow
-// events have no end.
-const readerGrace = time.Second
-
 // newServers serve metrics, health and events. They listen before anything of the cluster is
 // read: a slow API server must not make the watcher look stuck.
 func (w *watcher) newServers(ctx context.Context, config *rest.Config) ([]manager.Runnable, error) {
@@ -84,7 +80,7 @@ func (w *watcher) listenOn(ctx context.Context, name, address string, secured *t
 	if secured != nil {
 		listener = tls.NewListener(listener, secured)
 	}
-	timeout := readerGrace
+	timeout := time.Second // for open requests; those that follow events have no end
 	server.BaseContext = func(net.Listener) context.Context { return ctx }
 	return &manager.Server{Name: name, Listener: listener, ShutdownTimeout: &timeout, Server: server}, nil
 }

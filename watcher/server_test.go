@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 	"github.com/rotate-certs/rotate-certs/watcher/controller"
@@ -78,7 +79,7 @@ func TestSelfSignedCertificateIsRenewed(t *testing.T) {
 		return c.Leaf.SerialNumber.String()
 	}
 	first := serial()
-	now = s.current.Leaf.NotAfter.Add(-renewBefore - time.Minute)
+	now = s.current.Leaf.NotAfter.Add(-180*certs.Day - time.Minute)
 	assert.Equal(t, first, serial())
 	now = now.Add(2 * time.Minute)
 	assert.NotEqual(t, first, serial())

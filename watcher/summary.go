@@ -17,9 +17,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
 
-// summaryCheck is how often the summary is compared with the one that was written last.
-const summaryCheck = 15 * time.Second
-
 // summaryWriter shares the summary of the cluster with others by NATS. Nothing depends on it.
 type summaryWriter struct {
 	summarize func() (v1alpha1.ClusterSummary, bool) // false: not known yet
@@ -36,7 +33,7 @@ type summaryWriter struct {
 func (s *summaryWriter) writeLoop(ctx context.Context) error {
 	for {
 		s.writeIfNeeded(ctx)
-		if err := wait.SleepFor(ctx, summaryCheck); err != nil {
+		if err := wait.SleepFor(ctx, 15*time.Second); err != nil {
 			return nil //nolint:nilerr // the watcher ends
 		}
 	}

@@ -73,10 +73,6 @@ type Options struct {
 	Engine controller.Engine
 }
 
-// shutdownGrace is how long the current node may take to finish or roll back when the watcher
-// ends. It must be shorter than the grace period of the pod.
-const shutdownGrace = 4 * time.Minute
-
 // Run watches until ctx ends.
 func Run(ctx context.Context, o Options) error {
 	logr := logr.FromSlogHandler(o.Log.Handler())
@@ -146,7 +142,9 @@ func newManager(o Options, log logr.Logger) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := shutdownGrace
+	// The current node may take this long to finish or roll back. It must be shorter than the
+	// grace period of the pod.
+	end := 4 * time.Minute
 	shared := true
 	mgr, err := manager.New(o.Config, manager.Options{
 		Scheme: scheme, Logger: log,

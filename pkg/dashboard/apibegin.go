@@ -8,10 +8,6 @@ import (
 	"time"
 )
 
-// beginWait is how long a request waits for the first event of its rotation. Another rotation that
-// holds the cluster's lock ends it before that.
-const beginWait = 10 * time.Second
-
 func apiClusterPath(id string, below ...string) string {
 	path := apiRoot + "/clusters/" + url.PathEscape(id)
 	for _, segment := range below {
@@ -36,7 +32,7 @@ func (s *Server) planAndBegin(call *apiCall, c Context, choice Choice) (*rotatio
 		return nil, err
 	}
 	defer call.liftDeadlines()()
-	waitUntil(call.r.Context(), done, planTimeout+responseTimeout)
+	waitUntil(call.r.Context(), done, scanTimeout+responseTimeout)
 	if call.r.Context().Err() != nil {
 		s.work.cancelPlan(c.Name, planned.ID)
 		return nil, &apiError{Status: http.StatusServiceUnavailable, Code: codeUnavailable, Text: "the client did not wait for the plan: nothing was started"}
@@ -114,16 +110,17 @@ func whyNotBegun(state planState, failure error, other *rotation) *apiError {
 	return out
 }
 
-// awaitBegin waits, within a limit, for the first event of a rotation or its end.
+// awaitBegin waits, within a limit, for the first event of a rotation or its end. A rotation that
+// finds the cluster's lock held by another one ends before the limit.
 func (r *rotation) awaitBegin(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, beginWait)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
 		part := r.log.eventsAfter(0, 1)
 		if len(part.Events) > 0 || part.Missing || part.Ended {
 			return
 		}
-		waitUntil(ctx, part.Changed, beginWait)
+		waitUntil(ctx, part.Changed, 10*time.Second) // ctx may end earlier
 	}
 }
 

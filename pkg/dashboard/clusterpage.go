@@ -10,10 +10,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-// stateWait is how long a cluster's page waits for its state. It then shows what is known, and
-// asks again.
-const stateWait = 2 * time.Second
-
 // longList bounds lists of findings on a page.
 const longList = 200
 
@@ -124,7 +120,8 @@ func (s *Server) viewCluster(ctx context.Context, c Context) clusterView {
 func (s *Server) awaitState(ctx context.Context, c Context) outcome[State] {
 	last := s.states.latestResult(c.Name)
 	for tries := 0; tries < 2 && (last.Running || !s.isFresh(last.Ended)); tries++ {
-		waitUntil(ctx, s.states.startCall(s.background, c.Name, func(ctx context.Context) (State, error) { return s.readState(ctx, c.Name) }), stateWait)
+		// The page then shows what is known, and asks again.
+		waitUntil(ctx, s.states.startCall(s.background, c.Name, func(ctx context.Context) (State, error) { return s.readState(ctx, c.Name) }), 2*time.Second)
 		if last = s.states.latestResult(c.Name); last.Running {
 			break // it is slow
 		}

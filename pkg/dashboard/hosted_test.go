@@ -152,7 +152,7 @@ func TestHostedUnusedSessionsKeepNoCertificates(t *testing.T) {
 	require.Equal(t, http.StatusOK, jane.get("/clusters/prod").status)
 	require.Equal(t, http.StatusOK, joe.get("/clusters/prod").status)
 	assert.Equal(t, 2, kept())
-	hs.clock.seconds.Store(int64(keptUnused / time.Second))
+	hs.clock.seconds.Store(int64(time.Minute / time.Second))
 	assert.Contains(t, joe.get("/clusters/prod").body, "etcd-client")
 	assert.Equal(t, 1, kept())
 	assert.Contains(t, jane.get("/clusters/prod").body, "etcd-client", "they are read again")

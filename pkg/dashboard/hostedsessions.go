@@ -14,7 +14,6 @@ import (
 const (
 	sessionTime    = time.Hour // at most, from the sign-in; of a user that a proxy names, from the last request
 	mostSessions   = 50
-	keptUnused     = time.Minute // how long a session without a request keeps the certificates that it was shown
 	plansOfOneUser = 5
 	mostOfOneUser  = 5 // the oldest is replaced
 	longestToken   = 16 << 10
@@ -81,11 +80,11 @@ func (s *hostedSessions) findLocked(key string) *hostedSession {
 	return found
 }
 
-// dropUnused frees the certificates that unused sessions were shown: lists of different ages, of a
+// dropUnused frees the certificates that sessions without a request for a minute were shown: lists of different ages, of a
 // large cluster, would take too much memory. They are read again when needed.
 func (s *hostedSessions) dropUnused() {
 	for _, each := range s.byKey {
-		if !each.used.IsZero() && s.now().Sub(each.used) >= keptUnused {
+		if !each.used.IsZero() && s.now().Sub(each.used) >= time.Minute {
 			each.server.states.forgetResults()
 			each.used = time.Time{}
 		}

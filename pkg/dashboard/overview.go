@@ -15,10 +15,6 @@ import (
 // freshFor is how long a state is shown without reading it again.
 const freshFor = 15 * time.Second
 
-// rowWait is how long the request for a row waits for its cluster. A slower one continues to load
-// in the background, and the page asks again.
-const rowWait = 1500 * time.Millisecond
-
 // overview is the first page.
 type overview struct {
 	Rows       []overviewRow
@@ -108,7 +104,8 @@ func (s *Server) showRow(w http.ResponseWriter, r *http.Request) {
 	}
 	filter := readOverviewFilter(r.URL.Query(), s.options.Now())
 	if filter.needsCall(s.summaries.latestResult(name)) {
-		waitUntil(r.Context(), s.startSummary(contexts[i]), rowWait)
+		// A slower cluster continues to load in the background, and the page asks again.
+		waitUntil(r.Context(), s.startSummary(contexts[i]), 1500*time.Millisecond)
 	}
 	s.writePage(w, r, http.StatusOK, "row.html", "", s.rowOf(contexts[i], i, filter))
 }

@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
-
-// planTimeout is how long the scan of a plan may take.
-const planTimeout = 30 * time.Minute
 
 // createPlan answers the button of the dialog: planning continues in the background, and its page
 // shows it.
@@ -50,7 +46,7 @@ func (s *Server) beginPlanning(c Context, choice Choice) (plannedRotation, <-cha
 	go func() {
 		defer close(done)
 		defer cancel()
-		plan, err := callWithin(ctx, planTimeout, func(ctx context.Context) (Plan, error) {
+		plan, err := callWithin(ctx, scanTimeout, func(ctx context.Context) (Plan, error) {
 			defer s.work.freePlanner()
 			return trackCall(s.open, func(ctx context.Context) (Plan, error) { return s.planRotation(ctx, c, choice) })(ctx)
 		})

@@ -144,7 +144,7 @@ func (k *work) stateOf(p *plannedRotation) planState {
 		return planBusy
 	case k.ended[key] != p.endedBefore:
 		return planVoid
-	case k.now().Sub(p.Ended) > planValid:
+	case k.now().Sub(p.Ended) > 10*time.Minute:
 		return planOld
 	case p.run == nil || !p.Plan.changesAnything():
 		return planEmpty

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// rightsWait is how long a request waits for the operator's rights, where they are not known yet.
-const rightsWait = 5 * time.Second
-
 const readOnlyText = "The dashboard was started with --read-only. It offers nothing that changes the cluster or creates a pod, scans among them."
 
 // refuseReadOnly answers a request that would change something, where nothing may be.
@@ -38,7 +35,7 @@ func (s *Server) refuseWithout(w http.ResponseWriter, r *http.Request, c Context
 func (s *Server) deniedReason(ctx context.Context, c Context, right Right) string {
 	why, known := s.knownDenial(c, right)
 	if !known || why != "" {
-		waitUntil(ctx, s.startSummary(c), rightsWait)
+		waitUntil(ctx, s.startSummary(c), 5*time.Second)
 		why, _ = s.knownDenial(c, right) // a cluster that does not answer will say so itself
 	}
 	return why

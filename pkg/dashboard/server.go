@@ -20,13 +20,7 @@ import (
 // Limits of a connection. A response has its own deadline, see deadlineOf, since a stream of
 // events lives longer than any of these.
 const (
-	headerTimeout   = 10 * time.Second
-	readTimeout     = 30 * time.Second
-	idleTimeout     = 2 * time.Minute
 	responseTimeout = 30 * time.Second
-	shutdownTimeout = 3 * time.Second
-	callsTimeout    = 20 * time.Second // in which interrupted calls remove their pods
-	lastPages       = time.Second      // in which open pages read the end of an interrupted rotation
 	maxHeader       = 32 << 10
 	maxBody         = 64 << 10
 )
@@ -34,8 +28,7 @@ const (
 // Deadlines of calls to a cluster.
 const (
 	summaryTimeout = 12 * time.Second
-	stateTimeout   = 30 * time.Second // of the cluster's own page
-	scanTimeout    = 30 * time.Minute // thousands of nodes
+	scanTimeout    = 30 * time.Minute // of thousands of nodes
 )
 
 // Server serves the pages of the dashboard to one user: to one browser, on the loopback interface, or
@@ -86,7 +79,7 @@ func newServer(options Options, own *localSession, inside, outside *template.Tem
 		session:       own,
 		work:          newWork(options.Now),
 		summaries:     newCalls[clusterSummary](summaryTimeout, 32, 2000, open, options.Now),
-		states:        newCalls[State](stateTimeout, 16, 8, open, options.Now),
+		states:        newCalls[State](30*time.Second, 16, 8, open, options.Now),
 		scans:         newCalls[v1alpha1.CertificateList](scanTimeout, 4, 8, open, options.Now),
 		journals:      newCalls[v1alpha1.RotationList](scanTimeout, 4, 20, open, options.Now),
 		records:       newCalls[v1alpha1.RotationHistory](scanTimeout, 4, 8, open, options.Now),
@@ -128,7 +121,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.endBackground()
 	if s.work.interruptAll() > 0 {
 		s.work.active.Wait()
-		waitUntil(context.Background(), nil, lastPages)
+		// Open pages read the end of an interrupted rotation meanwhile.
+		waitUntil(context.Background(), nil, time.Second)
 	}
 	closeServer(server)
 	s.work.active.Wait()
@@ -140,9 +134,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 func NewHTTPServer(handler http.Handler, report func(line string)) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          log.New(lineWriter(report), "", 0),
 	}
@@ -153,7 +147,7 @@ func (s *Server) awaitCalls() {
 	if s.open.stopCalls() > 0 {
 		s.options.Report("waiting for requests to clusters to end, and for scans to remove their pods; press Ctrl-C again to stop at once")
 	}
-	waitUntil(context.Background(), s.open.ended, callsTimeout)
+	waitUntil(context.Background(), s.open.ended, 20*time.Second)
 }
 
 // lineWriter passes what the HTTP server logs to the terminal.
@@ -166,7 +160,7 @@ func (w lineWriter) Write(text []byte) (int, error) {
 
 // closeServer lets answers in progress end, within a limit.
 func closeServer(server *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if server.Shutdown(ctx) != nil {
 		_ = server.Close()

@@ -13,8 +13,7 @@ import (
 
 // Bounds of the reviews of tokens: guessing has no use, but each guess is a request to the API server.
 const (
-	mostFailures     = 20 // of one address, within failuresCounted
-	failuresCounted  = time.Minute
+	mostFailures     = 20   // of one address, within a minute
 	mostAddresses    = 1000 // of failures that are counted; those of all others are counted together
 	reviewsAtOnce    = 4
 	reviewsOfAddress = reviewsAtOnce / 2 // the others are for other addresses
@@ -102,10 +101,10 @@ func (l *signInLimits) beginReview(address string) (*signIns, error) {
 	return from, nil
 }
 
-// forgetOld forgets failures that are no longer counted, and addresses without any.
+// forgetOld forgets failures that are no longer counted, a minute old ones, and addresses without any.
 func (l *signInLimits) forgetOld() {
 	for address, from := range l.addresses {
-		for len(from.failures) > 0 && l.now().Sub(from.failures[0]) >= failuresCounted {
+		for len(from.failures) > 0 && l.now().Sub(from.failures[0]) >= time.Minute {
 			from.failures = from.failures[1:]
 		}
 		if len(from.failures) == 0 && from.reviewing == 0 {

@@ -97,7 +97,7 @@ func TestFailuresOfManyAddressesAreBounded(t *testing.T) {
 	assert.Len(t, limits.addresses, mostAddresses+1)
 	require.ErrorIs(t, limits.limitReview(t.Context(), "another", refuse), errTooManyFailures)
 	require.ErrorIs(t, limits.limitReview(t.Context(), "0", refuse), ErrNotAccepted)
-	limits.now = func() time.Time { return testNow.Add(failuresCounted) }
+	limits.now = func() time.Time { return testNow.Add(time.Minute) }
 	require.ErrorIs(t, limits.limitReview(t.Context(), "another", refuse), ErrNotAccepted)
 	assert.Len(t, limits.addresses, 1)
 }

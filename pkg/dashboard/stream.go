@@ -16,8 +16,6 @@ const (
 	maxStreams    = 64
 	streamBatch   = 100 // events in one write
 	streamTimeout = 10 * time.Second
-	heartbeat     = 15 * time.Second
-	streamPause   = 50 * time.Millisecond // collects events, so that many are one write
 )
 
 // streamEvents sends the events of a rotation as they happen: those after the id in the header
@@ -58,7 +56,7 @@ func (s *Server) streamRotation(w http.ResponseWriter, r *http.Request, rotation
 
 // sendEvents sends events until the log or the request ends, or the reader is too slow.
 func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, log *progressLog, id int) {
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(15 * time.Second)
 	defer beat.Stop()
 	for {
 		part := log.eventsAfter(id, streamBatch)
@@ -79,7 +77,8 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, log *progres
 		}
 		select {
 		case <-part.Changed:
-			waitUntil(r.Context(), nil, streamPause)
+			// More events are collected, so that many are one write.
+			waitUntil(r.Context(), nil, 50*time.Millisecond)
 		case <-beat.C:
 			if !s.sendChunk(w, []byte(": in progress\n\n")) {
 				return

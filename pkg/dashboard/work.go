@@ -11,7 +11,6 @@ import (
 // Bounds of what is kept in memory; the oldest is dropped. A rotation in progress never is.
 const (
 	keptOfEach  = 50 // plans and rotations, in a dashboard of one user
-	planValid   = 10 * time.Minute
 	plansAtOnce = 8
 )
 

@@ -24,9 +24,8 @@ const (
 	internalUser = "rotate-certs" // this process, where others are users too
 	// maxPayload lets one request name every certificate of a large cluster.
 	maxPayload = 8 << 20
-	// The server must have started, and accept connections, within these times.
-	startTimeout   = 2 * time.Minute
-	connectTimeout = 10 * time.Second
+	// startTimeout is how long the server may take to start.
+	startTimeout = 2 * time.Minute
 )
 
 // embedded is the NATS server in this process. Rotations do not depend on it: a server that
@@ -167,7 +166,7 @@ func (e *embedded) awaitStart(s *server.Server) error {
 	if err := logger.fatalError(); err != nil {
 		return err
 	}
-	if !s.ReadyForConnections(connectTimeout) {
+	if !s.ReadyForConnections(10 * time.Second) {
 		return errors.New("not ready for connections")
 	}
 	return nil

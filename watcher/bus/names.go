@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
@@ -57,12 +58,9 @@ const (
 
 // The limits of the streams and consumers.
 const (
-	eventMaxAge   = 90 * 24 * time.Hour
 	eventMaxBytes = 256 << 20
 	// eventMaxSize has room for a request that names every certificate of a large cluster.
-	eventMaxSize = 4 << 20
-	// A report that finds its stream full is refused, so that no acknowledged one is removed.
-	compromisedMaxAge   = 30 * 24 * time.Hour
+	eventMaxSize        = 4 << 20
 	compromisedMaxSize  = 64 << 10
 	compromisedMaxMsgs  = 1000
 	compromisedMaxBytes = compromisedMaxMsgs * compromisedMaxSize
@@ -72,8 +70,6 @@ const (
 	// has room.
 	maxClusters     = 1000
 	summaryMaxBytes = maxClusters * SummaryMaxSize
-	// A cluster that has been removed is in the bucket for so long.
-	summaryMaxAge = 30 * 24 * time.Hour
 	// A request of another cluster is for now: later, the situation may have changed, and its user
 	// may not expect it. A stream that is full refuses more.
 	askedMaxWait  = 10 * time.Minute
@@ -81,8 +77,6 @@ const (
 	askedMaxSize  = 64 << 10
 	askedMaxMsgs  = 100
 	askedMaxBytes = askedMaxMsgs * askedMaxSize
-	// dedupeWindow is for how long NATS stores the same event only once.
-	dedupeWindow = 7 * 24 * time.Hour
 	// compromisedMaxWait is how old a report may be when the watcher receives it: for that long
 	// the watcher or NATS may be unavailable. Later, the certificates may have been renewed for
 	// other reasons, and the report must be published again if it still applies.
@@ -90,9 +84,6 @@ const (
 	// startBack is how far back a consumer starts that is created for an existing stream.
 	// Receivers drop requests of that age.
 	startBack = time.Hour
-	// compromisedDedupeWindow is for publishers that received no acknowledgement. NATS keeps
-	// the ids of that time in memory. Later, the same id still leads to the same object.
-	compromisedDedupeWindow = time.Hour
 	// ackWait is for how long a handler may hold a message without extending it.
 	ackWait = time.Minute
 	// A message that was delivered so often is given up. The decider publishes a request again.
@@ -174,22 +165,26 @@ func declaredStreams(cluster string, replicas int) []stream {
 	events.Subjects = []string{eventRoot + ".*." + token + ".>"} // of every version
 	events.Retention = jetstream.LimitsPolicy
 	events.Discard = jetstream.DiscardOld
-	events.MaxAge = eventMaxAge
+	events.MaxAge = 90 * certs.Day
 	events.MaxBytes = eventMaxBytes
 	events.MaxMsgSize = eventMaxSize
-	events.Duplicates = dedupeWindow
+	// NATS stores the same event only once within this time.
+	events.Duplicates = 7 * certs.Day
 
 	compromised := common
 	compromised.Name = CompromisedStream(cluster)
 	compromised.Description = "reports of compromised keys"
 	compromised.Subjects = []string{compromisedRoot + ".*." + token}
 	compromised.Retention = jetstream.WorkQueuePolicy
+	// A report that finds its stream full is refused, so that no acknowledged one is removed.
 	compromised.Discard = jetstream.DiscardNew
-	compromised.MaxAge = compromisedMaxAge
+	compromised.MaxAge = 30 * certs.Day
 	compromised.MaxBytes = compromisedMaxBytes
 	compromised.MaxMsgs = compromisedMaxMsgs
 	compromised.MaxMsgSize = compromisedMaxSize
-	compromised.Duplicates = compromisedDedupeWindow
+	// A publisher that received no acknowledgement publishes again. NATS keeps the ids of that time
+	// in memory. Later, the same id still leads to the same object.
+	compromised.Duplicates = time.Hour
 	return []stream{
 		{StreamConfig: events, subject: subjectRoot + "." + token + ".>", minAge: startBack},
 		{StreamConfig: compromised, subject: CompromisedSubject(cluster), minAge: compromisedMaxWait},
@@ -198,12 +193,12 @@ func declaredStreams(cluster string, replicas int) []stream {
 
 // declaredBucket is the stream of the summaries of all clusters. As a bucket it has one message for
 // each subject. Unlike the buckets of "nats kv add" it refuses roll-up headers, by which a cluster
-// could remove the summaries of the others.
+// could remove the summaries of the others. A cluster that has been removed stays in it for 30 days.
 func declaredBucket(replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: summaryStream, Description: "summaries of clusters", Subjects: []string{summarySubjects + ">"},
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxConsumers: -1, MaxAge: summaryMaxAge, MaxBytes: summaryMaxBytes, MaxMsgSize: SummaryMaxSize,
+		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxConsumers: -1, MaxAge: 30 * certs.Day, MaxBytes: summaryMaxBytes, MaxMsgSize: SummaryMaxSize,
 		Replicas: max(1, replicas), AllowDirect: true, DenyDelete: true, DenyPurge: true,
 	}
 }

@@ -17,9 +17,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// cacheLag is for how long an object that was created may be missing in the cache.
-const cacheLag = time.Minute
-
 // ReceiveAsked creates a CertificateRotation that a user of another cluster has asked for, if the
 // policy permits it, once however often the event is delivered. The answer is published and kept for
 // the summary of this cluster, and a refusal is a Kubernetes Event of the RotationPolicy. A request
@@ -47,7 +44,8 @@ func (d *Decider) ReceiveAsked(ctx context.Context, asked event.RotationAsked, i
 			past = append(past, renewal.Asked{Created: c.CreationTimestamp.Time, Open: !c.HasEnded()})
 		}
 	}
-	if last.Open && d.Now().Sub(last.Created) < cacheLag {
+	// The object may be missing in the cache for a moment.
+	if last.Open && d.Now().Sub(last.Created) < time.Minute {
 		past = append(past, last)
 	}
 	if why := d.policy.Load().RefuseAsked(d.Now(), asked.Services, past); why != "" {

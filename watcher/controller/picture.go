@@ -32,10 +32,7 @@ type renewed struct {
 	event event.CertificateRenewed
 }
 
-const (
-	maxRenewed = 5000
-	renewedFor = time.Hour
-)
+const maxRenewed = 5000
 
 // knownNode is the state of one node.
 type knownNode struct {
@@ -207,7 +204,7 @@ func (p *Picture) TakeChanges() (map[string]*renewal.Node, []event.CertificateRe
 func (p *Picture) dropOldRenewals(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.renewed = slices.DeleteFunc(p.renewed, func(r renewed) bool { return !r.at.IsZero() && now.Sub(r.at) > renewedFor })
+	p.renewed = slices.DeleteFunc(p.renewed, func(r renewed) bool { return !r.at.IsZero() && now.Sub(r.at) > time.Hour })
 }
 
 // LookupNode returns the current state of a node; nil: there is no Node object of that name. A

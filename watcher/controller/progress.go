@@ -210,11 +210,7 @@ func (r *Runner) publishEnded(c *v1alpha1.CertificateRotation) {
 	}
 }
 
-// republishEndsFor is for how long after it the end of a rotation is published again by a new
-// leader.
-const republishEndsFor = time.Hour
-
-// republishEnds publishes ends of rotations that the previous leader may have written into a
+// republishEnds publishes ends of rotations of the last hour, which the previous leader may have written into a
 // status and not published. NATS drops duplicates.
 func (r *Runner) republishEnds(ctx context.Context) {
 	var list v1alpha1.CertificateRotationList
@@ -224,7 +220,7 @@ func (r *Runner) republishEnds(ctx context.Context) {
 	}
 	for i := range list.Items {
 		c := &list.Items[i]
-		if end := c.Status.CompletionTime; c.HasEnded() && c.State() != v1alpha1.StateCanceled && end != nil && r.Now().Sub(end.Time) < republishEndsFor {
+		if end := c.Status.CompletionTime; c.HasEnded() && c.State() != v1alpha1.StateCanceled && end != nil && r.Now().Sub(end.Time) < time.Hour {
 			data, _ := outcomeEvent(c)
 			_, _ = r.Events.Publish(data)
 		}

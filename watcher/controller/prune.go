@@ -9,18 +9,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Limits of how long automatic rotations are kept. Pauses after failures and the daily limit
 // are derived from these objects, so they are kept as long as either needs them.
-const (
-	keepFor   = 30 * 24 * time.Hour // after their end
-	keepLast  = 20                  // of any age
-	pruneEach = 6 * time.Hour
-
-	expireEach = time.Minute // how often ttlSecondsAfterFinished is checked
-)
+const keepLast = 20 // of any age; others for 30 days after their end
 
 // Pruner deletes automatic rotations that are no longer needed: every renewal creates one. A
 // rotation that a user created is deleted after its ttlSecondsAfterFinished; without it, it is
@@ -45,11 +40,11 @@ func (p *Pruner) Start(ctx context.Context) error {
 	var pruned time.Time
 	for {
 		p.deleteExpired(ctx)
-		if now := p.Now(); now.Sub(pruned) >= pruneEach {
+		if now := p.Now(); now.Sub(pruned) >= 6*time.Hour {
 			p.deleteOld(ctx)
 			pruned = now
 		}
-		if wait.SleepFor(ctx, expireEach) != nil {
+		if wait.SleepFor(ctx, time.Minute) != nil {
 			return nil
 		}
 	}
@@ -113,7 +108,7 @@ func oldRotations(all []v1alpha1.CertificateRotation, now time.Time) []*v1alpha1
 		return b.Status.CompletionTime.Compare(a.Status.CompletionTime.Time)
 	})
 	return slices.DeleteFunc(past[min(keepLast, len(past)):], func(c *v1alpha1.CertificateRotation) bool {
-		return now.Sub(c.Status.CompletionTime.Time) < keepFor
+		return now.Sub(c.Status.CompletionTime.Time) < 30*certs.Day
 	})
 }
 

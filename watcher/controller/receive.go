@@ -28,7 +28,9 @@ import (
 // An old request is dropped: the situation may have changed. The decider requests again as
 // long as the rotation is due.
 func (d *Decider) ReceiveRequest(ctx context.Context, r event.RotationRequested, eventID string, published time.Time) error {
-	if age := d.Now().Sub(published); age > requestAge {
+	// A request arrives within moments unless NATS or the API server is unavailable, and the
+	// decider waits for it no longer than [createDirectlyAfter].
+	if age := d.Now().Sub(published); age > 10*time.Minute {
 		d.Log.Info("request dropped: it is too old", "rotation", r.Name, "age", age.Round(time.Second))
 		return nil
 	}
@@ -169,10 +171,6 @@ func (d *Decider) GivenUp(ctx context.Context, e event.Event, why error) {
 func forbiddenError(name string, why error) error {
 	return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("certificaterotations").GroupResource(), name, why)
 }
-
-// requestAge is how old a request may be. It arrives within moments unless NATS or the API
-// server is unavailable, and the decider waits for it no longer than [createDirectlyAfter].
-const requestAge = 10 * time.Minute
 
 // sameWork returns whether a rotation replaces some of the certificates of a request.
 // Fingerprints alone are not enough: a node can report the certificate of another.

@@ -190,7 +190,7 @@ func TestNewLeaderPublishesEndsAgain(t *testing.T) {
 	require.Len(t, w.events.published, 1)
 	assert.Equal(t, event.New("prod", noon, before).ID, event.New("prod", w.clock.now(), w.events.published[0]).ID)
 	w.events.types()
-	w.clock.pass(republishEndsFor)
+	w.clock.pass(time.Hour)
 	w.runner().republishEnds(t.Context())
 	assert.Empty(t, w.events.types())
 }

@@ -15,9 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// scrapeTimeout limits how long a scrape may take.
-const scrapeTimeout = time.Minute
-
 // Handler answers scrapes with the metrics of certificates, the watcher's own metrics and
 // those of more gatherers, in the text format of Prometheus. Only the leader has the metrics
 // of certificates. They are written line by line, without a copy in memory.
@@ -27,7 +24,7 @@ func (m *Metrics) Handler(more ...prometheus.Gatherer) http.Handler {
 	gatherers := append(prometheus.Gatherers{own}, more...)
 	format := expfmt.NewFormat(expfmt.TypeTextPlain)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeTimeout)) // not every writer supports it
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute)) // not every writer supports it
 		// Gathered before anything is written, so that an error can set the status.
 		gathered, err := gatherers.Gather()
 		if err != nil {

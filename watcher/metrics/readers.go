@@ -30,13 +30,8 @@ type Readers struct {
 	allowed map[[sha256.Size]byte]time.Time // by hash of the token, until when it is not reviewed again
 }
 
-const (
-	// metricsPath is the URL that a reader needs the right to get.
-	metricsPath = "/metrics"
-	// allowedFor is for how long a review is valid, to save two requests at every scrape.
-	// Refusals are not kept, so that a granted right takes effect at once.
-	allowedFor = time.Minute
-)
+// metricsPath is the URL that a reader needs the right to get.
+const metricsPath = "/metrics"
 
 // AuthorizedOnly serves authorized readers only.
 func (r *Readers) AuthorizedOnly(next http.Handler) http.Handler {
@@ -115,5 +110,7 @@ func (r *Readers) rememberAllowed(hash [sha256.Size]byte) {
 			delete(r.allowed, old)
 		}
 	}
-	r.allowed[hash] = now.Add(allowedFor)
+	// This saves two requests at every scrape. Refusals are not kept, so that a granted right
+	// takes effect at once.
+	r.allowed[hash] = now.Add(time.Minute)
 }

@@ -104,7 +104,7 @@ func TestRequestIsShownUntilItHasAnAnswer(t *testing.T) {
 	require.Empty(t, p.rows(0))
 	p.askFor("staging")
 	p.askFor("test")
-	rows := p.rows(othersFor)
+	rows := p.rows(10 * time.Second)
 	require.Len(t, rows, 2)
 	assert.Contains(t, rows[0], "test <small>")
 	assert.Contains(t, rows[1], "staging <small>")
@@ -116,14 +116,14 @@ func TestRequestIsShownUntilItHasAnAnswer(t *testing.T) {
 
 	p.share("staging", answerTo("id-1", "the policy is notify-only", ""))
 	p.share("test", answerTo("id-2", "", ""))
-	rows = p.rows(othersFor)
+	rows = p.rows(10 * time.Second)
 	assert.Contains(t, rows[0], "<b>taken</b> CertificateRotation "+event.AskedName("prod", "id-2")+", not started <small>by its summary of 2030-05-17 12:00 UTC")
 	assert.Contains(t, rows[1], "<b>refused</b> the policy is notify-only<")
 	p.share("test", answerTo("id-2", "", v1alpha1.StateRolledBack))
-	rows = p.rows(othersFor)
+	rows = p.rows(10 * time.Second)
 	assert.Contains(t, rows[0], ", RolledBack<")
 	p.share("test", answerTo("id-2", "", "Later"))
-	assert.Contains(t, p.rows(othersFor)[0], "in a state that this release does not know")
+	assert.Contains(t, p.rows(10 * time.Second)[0], "in a state that this release does not know")
 
 	p.share("test")
 	p.share("staging")
@@ -133,7 +133,7 @@ func TestRequestIsShownUntilItHasAnAnswer(t *testing.T) {
 
 	_, _, body := p.joe.get("/")
 	assert.NotContains(t, body, "Rotations asked for", "without the permission to see this cluster")
-	p.now = p.now.Add(asksFor)
+	p.now = p.now.Add(v1alpha1.AnswersKept)
 	_, _, body = p.jane.post("/sign-in", "token=token-of-jane")
 	assert.Contains(t, body, "<h2>Other clusters</h2>")
 	assert.NotContains(t, body, "Rotations asked for", "after a day")
@@ -149,7 +149,7 @@ func TestWatcherThatRecordsNoAnswerHasNotRefused(t *testing.T) {
 	assert.Contains(t, row, event.AskedName("prod", "id-1"))
 	assert.NotContains(t, row, "<b>refused</b>")
 	p.share("staging", answerTo("id-1", "published 31m0s ago, more than 10m0s", ""))
-	assert.Contains(t, p.rows(othersFor)[0], "<b>refused</b> published 31m0s ago", "the watcher runs again")
+	assert.Contains(t, p.rows(10 * time.Second)[0], "<b>refused</b> published 31m0s ago", "the watcher runs again")
 }
 
 // TestAnswersAreThoseOfTheAskedCluster, for requests of this one, and as text.
@@ -160,9 +160,9 @@ func TestAnswersAreThoseOfTheAskedCluster(t *testing.T) {
 	ofAnother := answerTo("id-1", "not for prod", "")
 	ofAnother.Request = event.AskedName("test", "id-1")
 	p.share("staging", ofAnother)
-	assert.Contains(t, p.rows(othersFor)[0], "<b>waiting</b>")
+	assert.Contains(t, p.rows(10 * time.Second)[0], "<b>waiting</b>")
 	p.share("staging", answerTo("id-1", "<img src=x>\u202e\x1b\n"+strings.Repeat("x", 900), ""))
-	row := p.rows(othersFor)[0]
+	row := p.rows(10 * time.Second)[0]
 	assert.Contains(t, row, "<b>refused</b> &lt;img src=x&gt; xxx")
 	assert.NotContains(t, row, strings.Repeat("x", shownText))
 	assert.NotContains(t, row, "\u202e")
@@ -170,7 +170,7 @@ func TestAnswersAreThoseOfTheAskedCluster(t *testing.T) {
 	for range asksKept + 5 {
 		p.askFor("test")
 	}
-	rows := p.rows(othersFor)
+	rows := p.rows(10 * time.Second)
 	require.Len(t, rows, asksKept)
 	assert.Contains(t, rows[0], fmt.Sprintf("request id-%d<", p.sent))
 }

@@ -12,11 +12,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-const (
-	// asksKept is how many requests to other clusters are shown, and asksFor for how long.
-	asksKept = 20
-	asksFor  = v1alpha1.AnswersKept
-)
+// asksKept is how many requests to other clusters are shown, for [v1alpha1.AnswersKept].
+const asksKept = 20
 
 // AskRotation asks another cluster for a rotation, in the name of a user with the permission at
 // this moment.

@@ -18,14 +18,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-const (
-	// othersFor is how long the summaries that were read are shared by all users.
-	othersFor = 10 * time.Second
-	// othersWait is how long a page waits for them.
-	othersWait = 2 * time.Second
-	// shownText is how much of a text of another cluster is shown.
-	shownText = 253
-)
+// shownText is how much of a text of another cluster is shown.
+const shownText = 253
 
 // Sharing is the part of the bus by which clusters know each other.
 type Sharing interface {
@@ -52,16 +46,16 @@ func NewOtherClusters(own string, shared Sharing, now func() time.Time) *OtherCl
 	return &OtherClusters{own: own, token: bus.NameToken(own), shared: shared, now: now}
 }
 
-// latest returns the clusters, read anew unless they are recent.
+// latest returns the clusters, read anew unless they are recent. All users share them.
 func (o *OtherClusters) latest(ctx context.Context) ([]dashboard.OtherCluster, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.now()
-	if !o.made.IsZero() && now.Sub(o.made) < othersFor {
+	if !o.made.IsZero() && now.Sub(o.made) < 10*time.Second {
 		return o.found, o.failure
 	}
 	// Others wait for the result, too, also where this user has closed the page.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), othersWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	stored, err := o.shared.ReadSummaries(ctx)
 	o.found = nil
@@ -136,6 +130,6 @@ func (c *userCluster) Others(ctx context.Context) (dashboard.Others, error) {
 		return out, hint.AddTo(errors.New(missing), "an administrator can bind the ClusterRole %s to %s", viewRole, c.user.Name)
 	}
 	out.Found, err = c.OtherClusters.latest(ctx)
-	out.Asked = c.OtherClusters.askedSince(c.Now().Add(-asksFor))
+	out.Asked = c.OtherClusters.askedSince(c.Now().Add(-v1alpha1.AnswersKept))
 	return out, err
 }

@@ -52,10 +52,6 @@ func (s *Source) ClustersOf(u dashboard.User) dashboard.Clusters {
 	return &userCluster{Source: s, user: u}
 }
 
-// listFor is how long a list of certificates is shared by all users: that of thousands of nodes takes
-// a second to make, and as much memory as their reports.
-const listFor = 10 * time.Second
-
 // readList are the nodes and reports in memory, and the list of certificates that is made of them.
 // Their slices are shared and never changed.
 type readList struct {
@@ -66,12 +62,13 @@ type readList struct {
 	made         time.Time
 }
 
-// readReports returns the list, made anew unless it is recent.
+// readReports returns the list, made anew unless it is recent. All users share it: that of thousands
+// of nodes takes a second to make, and as much memory as their reports.
 func (s *Source) readReports(ctx context.Context) (*readList, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.Now()
-	if s.list != nil && now.Sub(s.list.made) < listFor {
+	if s.list != nil && now.Sub(s.list.made) < 10*time.Second {
 		return s.list, nil
 	}
 	out := &readList{made: now}

@@ -27,14 +27,6 @@ const PlansAgain = "The watcher scans and plans again before it begins."
 const CompromisedMeans = "--compromised: no certificate is requested with a node's own identity, and once the new certificates are verified the old private keys are destroyed on their nodes: " +
 	"no roll back is possible after that. A copy of an old key can be used until its certificate expires or its CA is replaced: Kubernetes cannot revoke certificates."
 
-// unreachableFor is how long the API server may be unavailable while a rotation is followed: it
-// may be the component that restarts.
-const unreachableFor = 10 * time.Minute
-
-// refusedFor is how long an API server may refuse to show the rotation: one that has restarted
-// refuses everything until it has read the roles.
-const refusedFor = time.Minute
-
 // Rotation is a CertificateRotation that a dashboard has created.
 type Rotation struct {
 	Name string
@@ -97,9 +89,11 @@ func (r Rotation) awaitEnd(ctx context.Context, progress func(fleet.Progress)) (
 func toleratedFor(err error) time.Duration {
 	switch {
 	case kube.IsRestarting(err):
-		return unreachableFor
+		// The API server may be the component that restarts.
+		return 10 * time.Minute
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		return refusedFor
+		// An API server that has restarted refuses everything until it has read the roles.
+		return time.Minute
 	}
 	return 0
 }

@@ -13,9 +13,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// reportedWithin is how long the agents may take to report the new certificates.
-const reportedWithin = 15 * time.Second
-
 // reportOf is the report of a rotation that the watcher carried out, as far as its status, the
 // plan and the agents' reports tell.
 func (r Rotation) reportOf(ctx context.Context, c *v1alpha1.CertificateRotation, document v1alpha1.RotationPlan) *v1alpha1.RotationReport {
@@ -133,7 +130,7 @@ func (r Rotation) addSuccessors(ctx context.Context, report *v1alpha1.RotationRe
 		if err == nil && fillSuccessors(report, reports) {
 			return
 		}
-		if waited >= reportedWithin || !r.Pause(ctx) {
+		if waited >= 15*time.Second || !r.Pause(ctx) {
 			return
 		}
 	}

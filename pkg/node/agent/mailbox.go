@@ -11,9 +11,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// firstPause is the pause after the first attempt that failed; it doubles with each.
-const firstPause = 500 * time.Millisecond
-
 // mailbox holds the newest report that has not been written. A node whose API server is not
 // reachable continues to scan, and only the newest report matters.
 type mailbox struct {
@@ -52,6 +49,7 @@ func (m *mailbox) markDone(report *v1alpha1.NodeCertificateReport) {
 
 // deliver writes the reports, until ctx ends.
 func (m *mailbox) deliver(ctx context.Context, to Reports, health *Health, log *slog.Logger) {
+	const firstPause = 500 * time.Millisecond // doubles with each attempt that fails
 	pause := firstPause
 	for {
 		report := m.peekReport()

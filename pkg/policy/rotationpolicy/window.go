@@ -12,12 +12,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
-// The limits of the duration of a window.
-const (
-	minWindow = time.Minute
-	maxWindow = 7 * 24 * time.Hour
-)
-
 // compileWindow reads a schedule in its time zone.
 func (bad report) compileWindow(field string, w v1alpha1.RotationPolicyWindow) renewal.Window {
 	out := renewal.Window{Zone: time.UTC}
@@ -31,8 +25,8 @@ func (bad report) compileWindow(field string, w v1alpha1.RotationPolicyWindow) r
 	}
 	if w.Duration == "" {
 		bad(field+".duration", "a window needs a duration, such as 4h")
-	} else if out.Duration = bad.parseDuration(field+".duration", w.Duration); out.Duration != 0 && (out.Duration < minWindow || out.Duration > maxWindow) {
-		bad(field+".duration", "%s: want from %s to %s", w.Duration, certs.FormatDuration(minWindow), certs.FormatDuration(maxWindow))
+	} else if out.Duration = bad.parseDuration(field+".duration", w.Duration); out.Duration != 0 && (out.Duration < time.Minute || out.Duration > 7*certs.Day) {
+		bad(field+".duration", "%s: want from %s to %s", w.Duration, certs.FormatDuration(time.Minute), certs.FormatDuration(7*certs.Day))
 	}
 	schedule, err := parseSchedule(w.Schedule, out.Zone)
 	if err != nil {
