@@ -53,7 +53,7 @@ type Server struct {
 	background    context.Context // of calls that continue when their request has ended
 	endBackground context.CancelFunc
 	streams       chan struct{} // holds one element for each open stream
-	streamTimeout time.Duration
+	streamTimeout time.Duration // of one write
 }
 
 // NewServer returns a server that has not started to listen.
@@ -87,7 +87,7 @@ func newServer(options Options, own *localSession, inside, outside *template.Tem
 		inside:        inside,
 		outside:       outside,
 		streams:       make(chan struct{}, maxStreams),
-		streamTimeout: streamTimeout,
+		streamTimeout: 10 * time.Second,
 	}
 	s.background, s.endBackground = context.WithCancel(context.Background())
 	return s

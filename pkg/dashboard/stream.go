@@ -13,9 +13,8 @@ const contentEvents = "text/event-stream"
 
 // Limits of the streams of events. A browser beyond maxStreams asks again every few seconds.
 const (
-	maxStreams    = 64
-	streamBatch   = 100 // events in one write
-	streamTimeout = 10 * time.Second
+	maxStreams  = 64
+	streamBatch = 100 // events in one write
 )
 
 // streamEvents sends the events of a rotation as they happen: those after the id in the header

@@ -14,13 +14,15 @@ import (
 	"unicode"
 )
 
-// The limits that keep names and comments readable. Tests, generated code and the code that
+// The limits that keep names and comments readable, and the number of named durations: a reader
+// who searches for a timeout has to know them apart. Tests, generated code and the code that
 // only tests use are not counted.
 const (
 	minWordsPerName    = 2.0  // of functions, methods included
 	maxOneWordNames    = 0.35 // share
 	maxVaguePer1000    = 3.0  // of the words of comments
 	maxSameNamePackage = 3    // packages that have an unexported function of one name
+	maxNamedDurations  = 68   // constants and variables outside functions
 )
 
 // vague are words that stand for an actor or a thing without naming it.
@@ -35,6 +37,7 @@ type source struct {
 	vague        int
 	parallel     []string            // assignments of several values at once
 	packagesOf   map[string][]string // unexported functions
+	values       []namedValue
 }
 
 func TestNamesAndCommentsKeepTheLimits(t *testing.T) {
@@ -56,6 +59,10 @@ func TestNamesAndCommentsKeepTheLimits(t *testing.T) {
 	}
 	for _, where := range s.parallel {
 		t.Errorf("%s: several values are assigned at once: one a line can be read, compared and commented", where)
+	}
+	if durations := s.namedDurations(); len(durations) > maxNamedDurations {
+		t.Errorf("%d durations have a name (at most %d): write one that is used once where it is used, and share one that says the same elsewhere:\n%s",
+			len(durations), maxNamedDurations, strings.Join(durations, "\n"))
 	}
 	for name, packages := range s.packagesOf {
 		if len(packages) > maxSameNamePackage {
@@ -98,6 +105,7 @@ func (s *source) read(path string) error {
 		s.commentWords += len(strings.Fields(comment))
 		s.vague += len(vague.FindAllString(comment, -1))
 	}
+	s.collectValues(file, positions)
 	directory := strings.TrimPrefix(filepath.Dir(path), "../../")
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {

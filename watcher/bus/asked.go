@@ -29,8 +29,8 @@ func askedStream(cluster string, replicas int) stream {
 		StreamConfig: jetstream.StreamConfig{
 			Name: AskedStream(cluster), Description: "rotations that other clusters ask for", Subjects: []string{askedSubject(cluster, "*")},
 			Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
-			MaxMsgs: askedMaxMsgs, MaxMsgsPerSubject: -1, MaxConsumers: -1, MaxAge: askedMaxAge, MaxBytes: askedMaxBytes, MaxMsgSize: askedMaxSize,
-			Duplicates: askedMaxAge, Replicas: max(1, replicas), AllowDirect: true,
+			MaxMsgs: askedMaxMsgs, MaxMsgsPerSubject: -1, MaxConsumers: -1, MaxAge: time.Hour, MaxBytes: askedMaxBytes, MaxMsgSize: askedMaxSize,
+			Duplicates: time.Hour, Replicas: max(1, replicas), AllowDirect: true,
 		},
 	}
 }

@@ -24,8 +24,6 @@ const (
 	internalUser = "rotate-certs" // this process, where others are users too
 	// maxPayload lets one request name every certificate of a large cluster.
 	maxPayload = 8 << 20
-	// startTimeout is how long the server may take to start.
-	startTimeout = 2 * time.Minute
 )
 
 // embedded is the NATS server in this process. Rotations do not depend on it: a server that
@@ -160,8 +158,8 @@ func (e *embedded) awaitStart(s *server.Server) error {
 		if err != nil {
 			return err
 		}
-	case <-time.After(startTimeout):
-		return fmt.Errorf("not started within %s", startTimeout)
+	case <-time.After(2 * time.Minute):
+		return errors.New("not started within 2m0s")
 	}
 	if err := logger.fatalError(); err != nil {
 		return err

@@ -73,7 +73,6 @@ const (
 	// A request of another cluster is for now: later, the situation may have changed, and its user
 	// may not expect it. A stream that is full refuses more.
 	askedMaxWait  = 10 * time.Minute
-	askedMaxAge   = time.Hour
 	askedMaxSize  = 64 << 10
 	askedMaxMsgs  = 100
 	askedMaxBytes = askedMaxMsgs * askedMaxSize

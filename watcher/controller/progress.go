@@ -14,10 +14,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// writeEvery limits how often progress is written to the API: each of a thousand nodes passes
-// through six phases.
-const writeEvery = time.Second
-
 // writeTimeout limits one attempt to write a status. The API server may be the component that
 // restarts, and the rotation does not wait for it.
 const writeTimeout = 5 * time.Second
@@ -63,7 +59,7 @@ func (p *progress) publishStart() {
 
 func (p *progress) writeLoop(ctx context.Context) {
 	defer close(p.ended)
-	for wait.SleepFor(ctx, writeEvery) == nil {
+	for wait.SleepFor(ctx, wait.RequestEvery) == nil { // each of a thousand nodes passes through six phases
 		p.mu.Lock()
 		if !p.dirty {
 			p.mu.Unlock()
@@ -135,7 +131,7 @@ func (r *Runner) writeStatus(ctx context.Context, c *v1alpha1.CertificateRotatio
 			refusedSince = time.Time{}
 		}
 		r.Log.Warn("write status, trying again", "rotation", c.Name, "error", err)
-		_ = wait.SleepFor(ctx, writeEvery) // it is written once more where ctx has ended
+		_ = wait.SleepFor(ctx, wait.RequestEvery) // it is written once more where ctx has ended
 	}
 }
 

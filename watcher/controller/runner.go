@@ -67,10 +67,6 @@ type Runner struct {
 // could not be scanned.
 const retryAfter = 10 * time.Second
 
-// prepareTimeout is for how long the scan of the cluster may fail before the rotation fails:
-// an API server that restarts is unavailable for much less.
-const prepareTimeout = 5 * time.Minute
-
 // TriggerRun makes the runner check for rotations now. It never blocks.
 func (r *Runner) TriggerRun() {
 	select {
@@ -127,7 +123,8 @@ func (r *Runner) runRotation(ctx context.Context, c *v1alpha1.CertificateRotatio
 		if r.failingSince.IsZero() {
 			r.failingSince = began
 		}
-		if r.Now().Sub(r.failingSince) > prepareTimeout {
+		// An API server that restarts is unavailable for much less.
+		if r.Now().Sub(r.failingSince) > 5*time.Minute {
 			r.finishRotation(ctx, c, refusedUnlessBegun(c, v1alpha1.StateFailed), hint.TextOf(err), nil, began)
 			return 0
 		}

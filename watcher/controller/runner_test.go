@@ -159,7 +159,7 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 	w.clock.pass(retryAfter)
 	w.engine.prepareErr = &kube.HeldError{Holder: "alice@desk"}
 	assert.Equal(t, retryAfter, r.runNext(t.Context()), "a lock that is seen before anything else")
-	w.clock.pass(prepareTimeout + time.Minute)
+	w.clock.pass(6 * time.Minute)
 	r.runNext(t.Context())
 	assert.Contains(t, w.rotation("auto-1").Message(), "alice@desk", "is waited for as long as it takes")
 
@@ -167,7 +167,7 @@ func TestItWaitsForTheLockAndForTheCluster(t *testing.T) {
 	w.engine.prepareErr = errors.New("connection refused")
 	assert.Equal(t, retryAfter, r.runNext(t.Context()))
 	assert.Equal(t, v1alpha1.StatePending, w.rotation("auto-1").State())
-	w.clock.pass(prepareTimeout + time.Minute)
+	w.clock.pass(6 * time.Minute)
 	r.runNext(t.Context())
 	c = w.rotation("auto-1")
 	assert.Equal(t, v1alpha1.StateRefused, c.State())

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // CertificateValidity is the validity of certificates in the cluster's kubeadm configuration
@@ -18,7 +19,7 @@ import (
 // there is no such configuration, it does not set it, or it may not be read.
 func CertificateValidity(ctx context.Context, client kubernetes.Interface) (time.Duration, error) {
 	const name = "kubeadm-config"
-	ctx, cancel := context.WithTimeout(ctx, quorumTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
 	object, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {

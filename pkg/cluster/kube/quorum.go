@@ -15,10 +15,6 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// quorumTimeout is how long an API server must report that it has no etcd, or not answer,
-// before that is an error.
-const quorumTimeout = 20 * time.Second
-
 // ErrNoEtcd means that the API server has no working etcd, or does not answer.
 var ErrNoEtcd = errors.New("the API server")
 
@@ -29,7 +25,8 @@ var noEtcd = regexp.MustCompile(`(?m)^\[-\]etcd\S* .*$`)
 // Without this check every request would fail after a minute, without the cause. config may be
 // nil.
 func CheckEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Config) error {
-	return checkEtcd(ctx, client, config, quorumTimeout, wait.RequestEvery)
+	// An API server that reports that it has no etcd, or does not answer, may do better in a while.
+	return checkEtcd(ctx, client, config, 20*time.Second, wait.RequestEvery)
 }
 
 func checkEtcd(ctx context.Context, client kubernetes.Interface, config *rest.Config, within, every time.Duration) error {

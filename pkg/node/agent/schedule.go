@@ -5,14 +5,9 @@ import (
 	"time"
 )
 
-const (
-	// quiet is the time between the last change of a file and the scan: a renewal writes
-	// several files.
-	quiet = 200 * time.Millisecond
-	// fruitless is the number of scans without a new result after which the next ones are
-	// delayed.
-	fruitless = 5
-)
+// fruitless is the number of scans without a new result after which the next ones are
+// delayed.
+const fruitless = 5
 
 // settling is the time until the next scan after a change: a renewed certificate is served a
 // while after its file was written, and no file changes then.
@@ -32,8 +27,8 @@ type schedule struct {
 
 // noteEvent notes that a file has changed.
 func (s *schedule) noteEvent(now time.Time) {
-	wait := quiet
-	most := time.Second // the scan is taken then although files continue to change
+	wait := 200 * time.Millisecond // a renewal writes several files
+	most := time.Second            // the scan is taken then although files continue to change
 	for range s.vain - fruitless {
 		wait = min(2*wait, 30*time.Second)
 		most = min(2*most, 30*time.Second)

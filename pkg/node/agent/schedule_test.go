@@ -26,9 +26,9 @@ func TestPollsWhenNothingHappens(t *testing.T) {
 func TestScansSoonAfterTheLastChange(t *testing.T) {
 	s := newSchedule()
 	s.noteEvent(noon)
-	assert.Equal(t, quiet, afterStart(s.nextScan()))
+	assert.Equal(t, 200*time.Millisecond, afterStart(s.nextScan()))
 	s.noteEvent(noon.Add(100 * time.Millisecond))
-	assert.Equal(t, 100*time.Millisecond+quiet, afterStart(s.nextScan()), "several files are one change")
+	assert.Equal(t, 300*time.Millisecond, afterStart(s.nextScan()), "several files are one change")
 }
 
 func TestDoesNotWaitForEverWhileChangesContinue(t *testing.T) {
@@ -66,7 +66,7 @@ func TestIrrelevantChangesAreScannedRarely(t *testing.T) {
 	scans := 0
 	for now.Before(noon.Add(10 * time.Minute)) { // something writes without a pause
 		s.noteEvent(now)
-		s.noteEvent(now.Add(quiet))
+		s.noteEvent(now.Add(200 * time.Millisecond))
 		now = s.nextScan()
 		s.noteScan(now, false)
 		scans++
@@ -76,5 +76,5 @@ func TestIrrelevantChangesAreScannedRarely(t *testing.T) {
 	s.noteEvent(now)
 	s.noteScan(now, true) // at last something that counts
 	s.noteEvent(now)
-	assert.Equal(t, quiet, s.nextScan().Sub(now))
+	assert.Equal(t, 200*time.Millisecond, s.nextScan().Sub(now))
 }

@@ -20,13 +20,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-const (
-	// maxDockerAnswer limits the bytes that are read of an answer.
-	maxDockerAnswer = 4 << 20
-	// dockerBackOffFirst is the first pause of Docker's restart policies. It doubles with each
-	// restart of a container that did not run for ten seconds, up to a minute.
-	dockerBackOffFirst = 100 * time.Millisecond
-)
+// maxDockerAnswer limits the bytes that are read of an answer.
+const maxDockerAnswer = 4 << 20
 
 // dockerClient speaks with dockerd, in the newest version of its API that dockerd has. Those
 // parts that are used here are the same in all versions.
@@ -180,9 +175,11 @@ func (r *Runtime) currentDocker(ctx context.Context, c inventory.Component) (Ins
 	i.Final = i.Exited && !s.State.Restarting
 	age := r.now().Sub(s.State.StartedAt)
 	if !i.Final {
-		i.BackOff = dockerBackOffFirst
+		// The pause of Docker's restart policies doubles with each restart of a container that did
+		// not run for ten seconds.
+		i.BackOff = 100 * time.Millisecond
 		if s.State.Restarting || age < 10*time.Second {
-			i.BackOff = min(dockerBackOffFirst<<min(s.RestartCount, 16), time.Minute)
+			i.BackOff = min(i.BackOff<<min(s.RestartCount, 16), time.Minute)
 		}
 	}
 	i.Failing = i.Running && s.RestartCount > 0 && age < 2*backOffLongest

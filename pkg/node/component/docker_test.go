@@ -142,7 +142,7 @@ func TestStatesOfADockerContainer(t *testing.T) {
 			if err != nil || i.Running != test.running || i.Exited != test.exited || i.Final != test.final || i.Failing != test.failing {
 				t.Errorf("%+v %v", i, err)
 			}
-			if want := 8 * dockerBackOffFirst; !test.final && i.BackOff != want {
+			if want := 800 * time.Millisecond; !test.final && i.BackOff != want {
 				t.Errorf("pause %s, want %s after three restarts", i.BackOff, want)
 			}
 		})

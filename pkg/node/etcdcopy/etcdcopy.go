@@ -20,14 +20,9 @@ import (
 )
 
 // Limits of a copy.
-const (
-	// quietFor is for how long nothing may be written before the copy begins. It is more than the
-	// granularity of a file's time, so that every later write changes that time.
-	quietFor = time.Second
-	// spareBytes must remain free besides as much again as the copy takes: etcd itself needs
-	// room, usually on the same disk.
-	spareBytes = 1 << 30
-)
+// spareBytes must remain free besides as much again as the copy takes: etcd itself needs
+// room, usually on the same disk.
+const spareBytes = 1 << 30
 
 // ErrWritten means that the data was written to at all times, so that no copy is consistent.
 var ErrWritten = errors.New("etcd writes to it all the time: it has its quorum")
@@ -62,7 +57,9 @@ func copyOnce(ctx context.Context, to string, directories []string) (size int64,
 	if err != nil {
 		return 0, err
 	}
-	if wait.SleepFor(ctx, quietFor) != nil {
+	// This is more than the granularity of a file's time, so that every later write changes that
+	// time.
+	if wait.SleepFor(ctx, time.Second) != nil {
 		return 0, context.Cause(ctx)
 	}
 	before, err := listAgain(directories, earlier)

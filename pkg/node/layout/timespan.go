@@ -4,9 +4,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// unitSeconds reads a time span as systemd.time(7) has it: "300", "5min 20s". 0: no limit,
+// unitSeconds reads a time span as systemd.time(7) has it: "300", "5min 20s". A longer one than a day
+// is taken to be a day. 0: no limit,
 // or not understood.
 func unitSeconds(text string) int64 {
 	var sum time.Duration
@@ -23,17 +26,14 @@ func unitSeconds(text string) int64 {
 			letters = len(rest)
 		}
 		unit, known := timeUnits[rest[:letters]]
-		if !known || number > float64(maxSpan/unit) {
+		if !known || number > float64(certs.Day/unit) {
 			return 0
 		}
 		sum += time.Duration(number * float64(unit))
 		rest = rest[letters:]
 	}
-	return int64(min(sum, maxSpan) / time.Second)
+	return int64(min(sum, certs.Day) / time.Second)
 }
-
-// maxSpan is the longest span that is taken to be a limit.
-const maxSpan = 24 * time.Hour
 
 var timeUnits = map[string]time.Duration{
 	"":   time.Second,

@@ -27,9 +27,7 @@ func (e *Engine) RecoverNode(ctx context.Context, boot bool) ([]nodeapi.Record, 
 	if err != nil {
 		return nil, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, shortLockWait)
-	defer cancel()
-	unlock, err := dir.TakeLock(waiting, statedir.Holder{Rotation: "recovery", PID: os.Getpid(), Since: e.now().UTC()})
+	unlock, err := e.lockForRecovery(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +44,13 @@ func (e *Engine) RecoverNode(ctx context.Context, boot bool) ([]nodeapi.Record, 
 	return s.undone, errors.Join(append(s.damaged, s.removeRecovery())...)
 }
 
-// shortLockWait is how long to wait for another process where the command can be repeated.
-const shortLockWait = time.Second
+// lockForRecovery takes the node's lock. It does not wait long for another process, since the
+// command can be repeated.
+func (e *Engine) lockForRecovery(ctx context.Context, dir *statedir.Dir) (unlock func(), err error) {
+	waiting, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return dir.TakeLock(waiting, statedir.Holder{Rotation: "recovery", PID: os.Getpid(), Since: e.now().UTC()})
+}
 
 // recoverAll rolls back every incomplete commit, of all rotations, and verifies the
 // certificates that were restored at boot. Nothing else may be done on a node before. An error

@@ -17,7 +17,6 @@ import (
 	"context"
 	"crypto/x509"
 	"io"
-	"os"
 	"time"
 
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -140,9 +139,7 @@ func (e *Engine) ForgetRotation(ctx context.Context, id string, force bool) erro
 	if err != nil {
 		return err
 	}
-	waiting, cancel := context.WithTimeout(ctx, shortLockWait)
-	defer cancel()
-	unlock, err := dir.TakeLock(waiting, statedir.Holder{Rotation: "recovery", PID: os.Getpid(), Since: e.now().UTC()})
+	unlock, err := e.lockForRecovery(ctx, dir)
 	if err != nil {
 		return err
 	}

@@ -238,11 +238,11 @@ func (c CAExpiring) identityParts(time.Time) []string { return []string{c.Finger
 func (r RotationRequested) nodeName() string    { return "" }
 func (r RotationRequested) subjectName() string { return r.Name }
 
-// identityParts changes every [RequestSlot]: a request that was given up, since the API server
-// was unavailable for longer than it is delivered again, must be received when it is published
-// again.
+// identityParts changes every five minutes, within which repetitions count as the same event. A
+// request that was given up, since the API server was unavailable for longer than it is delivered
+// again, must be received when it is published again.
 func (r RotationRequested) identityParts(at time.Time) []string {
-	return []string{r.Name, at.UTC().Truncate(RequestSlot).Format(time.RFC3339)}
+	return []string{r.Name, at.UTC().Truncate(5 * time.Minute).Format(time.RFC3339)}
 }
 
 func (r RotationNodeVerified) nodeName() string { return r.Node }

@@ -64,7 +64,7 @@ func TestIDFollowsTheContent(t *testing.T) {
 	require.Equal(t, id(report), id(turned))
 
 	request := event.RotationRequested{Name: "auto-1", Services: []certs.Service{certs.Etcd}, Reason: event.ReasonExpiring, Attempt: 1}
-	later := event.New("prod", at.Add(event.RequestSlot), request)
+	later := event.New("prod", at.Add(5*time.Minute), request)
 	require.NotEqual(t, id(request), later.ID, "a request that is still due is delivered again")
 }
 

@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// RequestSlot is how long repetitions of a rotation.requested count as the same event.
-const RequestSlot = 5 * time.Minute
-
 // eventID hashes the identity of an event. Each part is preceded by its length, so that
 // different lists of parts have different hashes.
 func eventID(cluster string, at time.Time, data Data) string {
