@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,9 @@ func (r *run) awaitGate(ctx context.Context, among []string, within time.Duratio
 // but that of the clocks. Every control-plane node of the cluster counts, also those that the
 // rotation does not change.
 func (r *run) judgeCluster(healths []inventory.Health, next string) []gate.Finding {
+	if r.Request.Recover {
+		r.noteAbsent(gate.AbsentMembers(r.Scanned, healths))
+	}
 	found := append(gate.CheckHealth(healths, next), gate.CheckCoverage(r.Scanned, r.Unscanned, healths)...)
 	return append(found, r.missingMembers(healths)...)
 }
@@ -81,9 +85,22 @@ func (r *run) overriddenAtStart(gate.Finding) bool { return r.Force }
 
 // overriddenSinceStart is the gate from then on. Only what was wrong before this rotation
 // touched anything stays overridden, and that a member which was down already costs
-// the quorum: damage that comes up on the way may be ours, and stops it.
+// the quorum: damage that comes up on the way may be ours, and stops it. A recovery, whose etcd may not
+// answer at the start, does not wait for members that run on none of its hosts.
 func (r *run) overriddenSinceStart(f gate.Finding) bool {
-	return r.Force && (f.AboutNext() || r.isOverridden(f))
+	return r.Force && (f.AboutNext() || r.isOverridden(f) || slices.ContainsFunc(r.absentMembers(), f.AboutMember))
+}
+
+func (r *run) noteAbsent(members []inventory.Member) {
+	r.Lock()
+	defer r.Unlock()
+	r.absent = members
+}
+
+func (r *run) absentMembers() []inventory.Member {
+	r.Lock()
+	defer r.Unlock()
+	return r.absent
 }
 
 func (r *run) isOverridden(f gate.Finding) bool {
@@ -133,6 +150,9 @@ func (r *run) refusedByGate(what string, why error) error {
 	var stop *StopError
 	if errors.As(err, &stop) && !r.Force {
 		stop.Next += "\n  or, knowing what it risks, add --force: it overrides these findings and nothing else"
+		for _, m := range r.absentMembers() {
+			stop.Next += fmt.Sprintf("\n  if the machine of etcd member %q is gone for good, remove the member once etcd answers: etcdctl member remove %x", m.Name, m.ID)
+		}
 	}
 	return err
 }

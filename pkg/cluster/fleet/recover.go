@@ -161,7 +161,7 @@ func (r *run) commitDead(ctx context.Context, steps []plan.Step, quorum bool) er
 	r.showProgress(Progress{Phase: PhaseWaiting, Text: "waiting for etcd's quorum and every API server"})
 	if _, err := r.awaitGate(ctx, nil, r.Timeout, r.overriddenSinceStart); err != nil {
 		if !r.Force {
-			return r.stoppedError(withVerb(nodeNames(steps), "has", "have")+" new certificates, but not all of the control plane is healthy", err)
+			return r.refusedByGate(withVerb(nodeNames(steps), "has", "have")+" new certificates, but not all of the control plane is healthy", err)
 		}
 		r.addNote("not all of the control plane is healthy, which --force overrides: %s", hint.TextOf(err))
 	}

@@ -1,8 +1,11 @@
 package fleet_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -222,4 +225,73 @@ func TestRecoveryDoesNotNeedEveryCertificate(t *testing.T) {
 			assert.True(t, c.did("Commit cp2"))
 		})
 	}
+}
+
+// recoverWithoutCP3 recovers cp1 and cp2 while etcd still lists the member of cp3, a machine that is
+// no more.
+func recoverWithoutCP3(t *testing.T, c *cluster, force bool) (*v1alpha1.RotationReport, time.Duration, error) {
+	t.Helper()
+	c.nodes["cp3"].down = true
+	scanned := slices.DeleteFunc(c.inventories(), func(n inventory.Node) bool { return n.Name == "cp3" })
+	p, err := plan.BuildPlan(scanned, recovery, nil)
+	require.NoError(t, err)
+	began := time.Now()
+	report, err := fleet.Recover(t.Context(), c.asCluster(), fleet.Options{
+		Rotation: fleet.Rotation{ID: "7f3c2a", Request: recovery, Plan: p, Scanned: scanned}, Timeout: time.Second, Force: force, WithoutAPI: true})
+	return report, time.Since(began), err
+}
+
+// TestMemberThatWasGoneBefore: two of three members are a quorum. With --force the recovery waits for
+// no member that runs on none of the hosts, and continues with nodes and workers; without it, it
+// stops. Either way it names the member.
+func TestMemberThatWasGoneBefore(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		for name, dead := range map[string][]string{"all others are dead": {"cp1", "cp2"}, "one of the others is dead": {"cp1"}, "none is dead": nil} {
+			t.Run(fmt.Sprintf("%s, force %v", name, force), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCluster(3, 1)
+					c.noLeader = len(dead) == 2
+					c.expireNodes("cp1", "cp2", "w1")
+					c.dieUntilRenewed(dead...)
+					report, took, err := recoverWithoutCP3(t, c, force)
+					if !force {
+						require.ErrorIs(t, err, fleet.ErrStopped)
+						assert.ErrorContains(t, err, `etcd member "cp3" is not healthy`)
+						assert.ErrorContains(t, err, "etcdctl member remove 33")
+						assert.ErrorContains(t, err, "--force")
+						assert.False(t, c.did("open w1"))
+						return
+					}
+					require.NoError(t, err)
+					assert.Equal(t, v1alpha1.Succeeded, report.Result)
+					assert.Contains(t, strings.Join(report.Overridden, "; "), `etcd member "cp3" is not healthy`)
+					for _, node := range []string{"cp1", "cp2", "w1"} {
+						assert.True(t, c.did("Commit "+node), node)
+					}
+					assert.Less(t, took, 7*time.Second, "nothing is waited for that cannot come")
+				})
+			})
+		}
+	}
+}
+
+// TestForceWaitsForMembersOfTheHosts: one that was renewed just now may need a moment more.
+func TestForceWaitsForMembersOfTheHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(3, 1)
+		c.noLeader = true
+		c.expireNodes("cp1", "cp2", "w1")
+		c.dieUntilRenewed("cp1", "cp2")
+		c.nodes["cp2"].down = true
+		c.onOpen = func(name string) error {
+			if name == "w1" {
+				assert.False(t, c.nodes["cp2"].down, "workers come after the control plane")
+			}
+			return nil
+		}
+		time.AfterFunc(1500*time.Millisecond, func() { c.Lock(); c.nodes["cp2"].down = false; c.Unlock() })
+		report, _, err := recoverWithoutCP3(t, c, true)
+		require.NoError(t, err)
+		assert.NotContains(t, strings.Join(report.Overridden, "; "), `"cp2"`)
+	})
 }

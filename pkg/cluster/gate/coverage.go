@@ -2,7 +2,6 @@ package gate
 
 import (
 	"cmp"
-	"fmt"
 	"net"
 	"net/url"
 	"slices"
@@ -94,6 +93,17 @@ func CheckCoverage(nodes []inventory.Node, unscanned []Unscanned, healths []inve
 // all nodes of the cluster share, another rotation may restart such a member at any time.
 func CheckMembers(nodes []inventory.Node, healths []inventory.Health) []Finding {
 	var out findings
+	for _, m := range AbsentMembers(nodes, healths) {
+		where := cmp.Or(strings.Join(m.ClientURLs, ", "), "unknown address")
+		out.addOnce(memberKey(m)+" is not scanned", "etcd member %q (%s) is on none of the hosts: "+
+			"without the cluster's lock, another rotation could restart it at the same time", m.Name, where)
+	}
+	return out
+}
+
+// AbsentMembers returns the members of etcd that run on none of the scanned nodes, each once.
+func AbsentMembers(nodes []inventory.Node, healths []inventory.Health) []inventory.Member {
+	var out []inventory.Member
 	for _, h := range healths {
 		if h.Etcd == nil {
 			continue
@@ -101,12 +111,10 @@ func CheckMembers(nodes []inventory.Node, healths []inventory.Health) []Finding 
 		for _, m := range h.Etcd.Members {
 			own := func(other inventory.Health) bool { return other.Etcd != nil && other.Etcd.LocalID == m.ID }
 			scanned := func(n inventory.Node) bool { return runsOn(&n, m) }
-			if slices.ContainsFunc(healths, own) || slices.ContainsFunc(nodes, scanned) {
-				continue
+			known := func(other inventory.Member) bool { return other.ID == m.ID }
+			if !slices.ContainsFunc(healths, own) && !slices.ContainsFunc(nodes, scanned) && !slices.ContainsFunc(out, known) {
+				out = append(out, m)
 			}
-			where := cmp.Or(strings.Join(m.ClientURLs, ", "), "unknown address")
-			out.addOnce(fmt.Sprintf("etcd member %x is not scanned", m.ID), "etcd member %q (%s) is on none of the hosts: "+
-				"without the cluster's lock, another rotation could restart it at the same time", m.Name, where)
 		}
 	}
 	return out

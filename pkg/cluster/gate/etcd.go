@@ -66,7 +66,7 @@ func gateEtcd(h inventory.Health, next string, out *findings) {
 
 // gateMember checks one member, and returns whether it counts for the quorum.
 func gateMember(e *inventory.Etcd, m inventory.Member, out *findings) bool {
-	key := fmt.Sprintf("etcd member %x", m.ID)
+	key := memberKey(m)
 	switch {
 	case m.Name == "":
 		out.addOnce(key+" never started", "etcd member %x never started", m.ID)

@@ -41,6 +41,14 @@ const quorum = "quorum without "
 // cluster.
 func (f Finding) AboutNext() bool { return strings.HasPrefix(f.Key, quorum) }
 
+// memberKey begins the keys of findings about a member of etcd.
+func memberKey(m inventory.Member) string { return fmt.Sprintf("etcd member %x", m.ID) }
+
+// AboutMember is true if the finding is about a member of etcd.
+func (f Finding) AboutMember(m inventory.Member) bool {
+	return strings.HasPrefix(f.Key, memberKey(m)+" ")
+}
+
 // findings collects findings, each key once.
 type findings []Finding
 

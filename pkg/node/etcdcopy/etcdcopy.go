@@ -28,17 +28,17 @@ const spareBytes = 1 << 30
 var ErrWritten = errors.New("etcd writes to it all the time: it has its quorum")
 
 // CopyTo copies directories of etcd into the directory to, each under its base name, with owners
-// and modes. It stops no process: the copy is kept only if no file was written to from a second
+// and modes; a directory of the member behind a link is copied in the place of the link. It stops no process: the copy is kept only if no file was written to from a second
 // before it to its end, so that it is equal to the data of a member stopped at that moment.
 // Paths are those of this process. It returns the size in bytes. The directory to exists only if
 // the copy is complete; it must not exist before.
-func CopyTo(ctx context.Context, to string, directories ...string) (size int64, err error) {
+func CopyTo(ctx context.Context, to string, resolve Resolver, directories ...string) (size int64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, nodeapi.EtcdCopyLimit, fmt.Errorf("it took more than %s", nodeapi.EtcdCopyLimit))
 	defer cancel()
 	partial := to + statedir.PartialSuffix
 	defer func() { err = errors.Join(err, os.RemoveAll(partial)) }()
 	for began := time.Now(); ; {
-		size, err = copyOnce(ctx, partial, directories)
+		size, err = copyOnce(ctx, partial, resolve, directories)
 		if err == nil {
 			err = os.Rename(partial, to)
 			return size, errors.Join(err, statedir.SyncDir(filepath.Dir(to)))
@@ -52,8 +52,8 @@ func CopyTo(ctx context.Context, to string, directories ...string) (size int64, 
 }
 
 // copyOnce fails with ErrWritten where something is written just before the copy or during it.
-func copyOnce(ctx context.Context, to string, directories []string) (size int64, err error) {
-	earlier, err := listAll(directories)
+func copyOnce(ctx context.Context, to string, resolve Resolver, directories []string) (size int64, err error) {
+	earlier, err := listAll(resolve, directories)
 	if err != nil {
 		return 0, err
 	}
@@ -62,8 +62,11 @@ func copyOnce(ctx context.Context, to string, directories []string) (size int64,
 	if wait.SleepFor(ctx, time.Second) != nil {
 		return 0, context.Cause(ctx)
 	}
-	before, err := listAgain(directories, earlier)
+	before, err := listAgain(resolve, directories, earlier)
 	if err != nil {
+		return 0, err
+	}
+	if err := requireLog(before); err != nil {
 		return 0, err
 	}
 	for _, e := range before {
@@ -86,7 +89,7 @@ func copyOnce(ctx context.Context, to string, directories []string) (size int64,
 			return 0, err
 		}
 	}
-	_, err = listAgain(directories, before)
+	_, err = listAgain(resolve, directories, before)
 	return size, err
 }
 
@@ -103,8 +106,8 @@ type entry struct {
 }
 
 // listAgain is [listAll], and fails with ErrWritten where the list is not that of before.
-func listAgain(directories []string, before []entry) ([]entry, error) {
-	now, err := listAll(directories)
+func listAgain(resolve Resolver, directories []string, before []entry) ([]entry, error) {
+	now, err := listAll(resolve, directories)
 	if err == nil && !slices.Equal(before, now) {
 		err = ErrWritten
 	}
@@ -118,34 +121,6 @@ func removedMeanwhile(err error) error {
 		return ErrWritten
 	}
 	return err
-}
-
-// listAll lists directories with everything in them, a directory before its content. It fails
-// with ErrWritten where something in them is removed meanwhile.
-func listAll(directories []string) ([]entry, error) {
-	var out []entry
-	for _, directory := range directories {
-		parent := filepath.Dir(directory)
-		if _, err := os.Lstat(directory); err != nil {
-			return nil, err
-		}
-		err := filepath.WalkDir(directory, func(path string, _ fs.DirEntry, err error) error {
-			if err != nil {
-				return removedMeanwhile(err)
-			}
-			e, err := describe(path)
-			if err != nil {
-				return removedMeanwhile(err)
-			}
-			e.below, err = filepath.Rel(parent, path)
-			out = append(out, e)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
 
 func describe(path string) (entry, error) {

@@ -29,7 +29,7 @@ func writeMember(t *testing.T) (data string) {
 // ageAll makes everything an hour old.
 func ageAll(t *testing.T, data string) {
 	t.Helper()
-	entries, err := listAll([]string{data})
+	entries, err := listAll(filepath.EvalSymlinks, []string{data})
 	require.NoError(t, err)
 	for _, e := range entries {
 		require.NoError(t, os.Chtimes(e.path, time.Time{}, time.Now().Add(-time.Hour)))
@@ -45,7 +45,7 @@ func TestCopyHasEverythingWithItsModes(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "copy")
 
 	synctest.Test(t, func(t *testing.T) {
-		size, err := CopyTo(t.Context(), to, data, wal)
+		size, err := CopyTo(t.Context(), to, filepath.EvalSymlinks, data, wal)
 		require.NoError(t, err)
 		assert.Equal(t, int64(len("pages")+len("entries")+len("more")), size)
 	})
@@ -102,13 +102,13 @@ func TestCopyWaitsUntilNothingIsWritten(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				whileWritten(t, 3, func(n int) { assert.NoError(t, change(data, n)) })
-				_, err := CopyTo(t.Context(), to, data)
+				_, err := CopyTo(t.Context(), to, filepath.EvalSymlinks, data)
 				require.NoError(t, err)
 				assert.Equal(t, 4*time.Second, time.Since(began))
 			})
-			want, err := listAll([]string{data})
+			want, err := listAll(filepath.EvalSymlinks, []string{data})
 			require.NoError(t, err)
-			got, err := listAll([]string{filepath.Join(to, "etcd")})
+			got, err := listAll(filepath.EvalSymlinks, []string{filepath.Join(to, "etcd")})
 			require.NoError(t, err)
 			require.Len(t, got, len(want))
 			for i := range want {
@@ -126,7 +126,7 @@ func TestNoCopyIsKeptOfWhatIsWritten(t *testing.T) {
 		whileWritten(t, 20, func(n int) {
 			assert.NoError(t, os.Chtimes(filepath.Join(data, "member", "snap", "db"), time.Time{}, time.Unix(int64(n), 0)))
 		})
-		_, err := CopyTo(t.Context(), to, data)
+		_, err := CopyTo(t.Context(), to, filepath.EvalSymlinks, data)
 		assert.ErrorIs(t, err, ErrWritten)
 	})
 	assert.NoDirExists(t, to)
@@ -137,10 +137,10 @@ func TestNoCopyIsKeptOfWhatIsWritten(t *testing.T) {
 func TestWhatIsWrittenWhileItIsCopiedIsNotKept(t *testing.T) {
 	data := writeMember(t)
 	db := filepath.Join(data, "member", "snap", "db")
-	before, err := listAll([]string{data})
+	before, err := listAll(filepath.EvalSymlinks, []string{data})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(db, []byte("PAGES"), 0o600)) // the same size
-	after, err := listAll([]string{data})
+	after, err := listAll(filepath.EvalSymlinks, []string{data})
 	require.NoError(t, err)
 	assert.NotEqual(t, before, after)
 }
@@ -159,7 +159,7 @@ func TestOtherErrorsAreNotTakenForWrites(t *testing.T) {
 			}
 			assert.NoError(t, os.Chtimes(filepath.Join(data, "member", "snap", "db"), time.Time{}, time.Unix(int64(n), 0)))
 		})
-		_, err := CopyTo(t.Context(), to, data)
+		_, err := CopyTo(t.Context(), to, filepath.EvalSymlinks, data)
 		assert.ErrorContains(t, err, "neither a file nor a directory")
 		assert.NotErrorIs(t, err, ErrWritten)
 	})
@@ -169,7 +169,7 @@ func TestOtherErrorsAreNotTakenForWrites(t *testing.T) {
 // directory that is missing is no write.
 func TestRemovedFilesAreWrites(t *testing.T) {
 	data := writeMember(t)
-	entries, err := listAll([]string{data})
+	entries, err := listAll(filepath.EvalSymlinks, []string{data})
 	require.NoError(t, err)
 	require.NoError(t, os.RemoveAll(data))
 	for _, e := range entries {
@@ -177,7 +177,7 @@ func TestRemovedFilesAreWrites(t *testing.T) {
 			assert.ErrorIs(t, e.copyBelow(t.TempDir()), ErrWritten, e.below)
 		}
 	}
-	_, err = listAll([]string{data})
+	_, err = listAll(filepath.EvalSymlinks, []string{data})
 	require.ErrorIs(t, err, os.ErrNotExist)
 	assert.NotErrorIs(t, err, ErrWritten)
 }
@@ -186,7 +186,7 @@ func TestCopyEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	to := filepath.Join(t.TempDir(), "copy")
-	_, err := CopyTo(ctx, to, writeMember(t))
+	_, err := CopyTo(ctx, to, filepath.EvalSymlinks, writeMember(t))
 	require.ErrorIs(t, err, context.Canceled)
 	assert.NoDirExists(t, to)
 	assert.NoDirExists(t, to+".partial")
@@ -201,6 +201,68 @@ func TestCopyNeedsSpace(t *testing.T) {
 func TestLinksAreNotFollowed(t *testing.T) {
 	data := writeMember(t)
 	require.NoError(t, os.Symlink("/etc", filepath.Join(data, "member", "link")))
-	_, err := CopyTo(t.Context(), filepath.Join(t.TempDir(), "copy"), data)
+	_, err := CopyTo(t.Context(), filepath.Join(t.TempDir(), "copy"), filepath.EvalSymlinks, data)
 	assert.ErrorContains(t, err, "neither a file nor a directory")
+}
+
+// TestLinkedDirectoriesOfAMemberAreCopied: the log is often on a disk of its own, behind a link.
+func TestLinkedDirectoriesOfAMemberAreCopied(t *testing.T) {
+	for _, linked := range []string{"member", "member/wal", "member/snap"} {
+		t.Run(linked, func(t *testing.T) {
+			data := writeMember(t)
+			disk := filepath.Join(t.TempDir(), "disk")
+			require.NoError(t, os.Rename(filepath.Join(data, linked), disk))
+			require.NoError(t, os.Symlink(disk, filepath.Join(data, linked)))
+			to := filepath.Join(t.TempDir(), "copy")
+			synctest.Test(t, func(t *testing.T) {
+				size, err := CopyTo(t.Context(), to, filepath.EvalSymlinks, data)
+				require.NoError(t, err)
+				assert.Equal(t, int64(len("pages")+len("entries")), size)
+			})
+			for path, want := range map[string]string{"etcd/member/snap/db": "pages", "etcd/member/wal/0.wal": "entries"} {
+				content, err := os.ReadFile(filepath.Join(to, path))
+				require.NoError(t, err)
+				assert.Equal(t, want, string(content))
+			}
+			assert.NoFileExists(t, filepath.Join(to, "etcd", "member", "link"))
+		})
+	}
+}
+
+// TestDirectoriesOfTheSameName: the base names of --data-dir and --wal-dir may be equal.
+func TestDirectoriesOfTheSameName(t *testing.T) {
+	data := writeMember(t)
+	wal := filepath.Join(t.TempDir(), "etcd")
+	require.NoError(t, os.Rename(filepath.Join(data, "member", "wal"), wal))
+	to := filepath.Join(t.TempDir(), "copy")
+	synctest.Test(t, func(t *testing.T) {
+		_, err := CopyTo(t.Context(), to, filepath.EvalSymlinks, data, wal)
+		require.NoError(t, err)
+	})
+	assert.FileExists(t, filepath.Join(to, "etcd", "member", "snap", "db"))
+	assert.FileExists(t, filepath.Join(to, "etcd-2", "0.wal"))
+}
+
+// TestNoCopyWithoutItsLog: a member does not start from its database without its write-ahead log.
+func TestNoCopyWithoutItsLog(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(wal string) error
+		want   string
+	}{
+		"missing":       {os.RemoveAll, "no file of etcd's write-ahead log"},
+		"without files": {func(wal string) error { return os.Remove(filepath.Join(wal, "0.wal")) }, "no file of etcd's write-ahead log"},
+		"a broken link": {func(wal string) error { return errors.Join(os.RemoveAll(wal), os.Symlink("/nowhere/wal", wal)) }, "member/wal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := writeMember(t)
+			require.NoError(t, test.change(filepath.Join(data, "member", "wal")))
+			to := filepath.Join(t.TempDir(), "copy")
+			synctest.Test(t, func(t *testing.T) {
+				_, err := CopyTo(t.Context(), to, filepath.EvalSymlinks, data)
+				require.ErrorContains(t, err, test.want)
+				assert.NotErrorIs(t, err, ErrWritten)
+			})
+			assert.NoDirExists(t, to)
+		})
+	}
 }

@@ -52,7 +52,8 @@ func (s *session) copyData(ctx context.Context, directories []string) (string, e
 		}
 		local = append(local, path)
 	}
-	size, err := etcdcopy.CopyTo(ctx, s.rotation.EtcdDir(), local...)
+	resolve := func(link string) (string, error) { return s.Root.LocalPath(s.Root.HostPath(link)) }
+	size, err := etcdcopy.CopyTo(ctx, s.rotation.EtcdDir(), resolve, local...)
 	if err != nil {
 		return "", err
 	}

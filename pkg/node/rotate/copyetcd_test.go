@@ -29,8 +29,11 @@ func commitWithCopy(n *fakeNode) *records {
 func TestDataOfEtcdIsCopiedBeforeAnythingChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		n.etcdData = []string{"/var/lib/etcd"}
-		n.tree.Write(t, "/var/lib/etcd/member/snap/db", []byte("pages"), 0o600)
+		n.writeMember("pages")
+		// Absolute, in the file system of the host.
+		if err := os.Symlink("/fast/wal", n.tree.Local("/var/lib/etcd/member/wal")); err != nil {
+			t.Fatal(err)
+		}
 		r := commitWithCopy(n)
 		assert.Equal(t, nodeapi.Finished, r.lastRecord().Kind)
 		copied := r.recordsOf(nodeapi.EtcdCopied)
@@ -40,15 +43,26 @@ func TestDataOfEtcdIsCopiedBeforeAnythingChanges(t *testing.T) {
 		data, err := os.ReadFile(n.fileState("etcd/etcd/member/snap/db"))
 		require.NoError(t, err)
 		assert.Equal(t, "pages", string(data))
+		data, err = os.ReadFile(n.fileState("etcd/etcd/member/wal/0.wal"))
+		require.NoError(t, err)
+		assert.Equal(t, "entries", string(data))
 	})
+}
+
+// writeMember gives the node a member's data; its log is in another directory.
+func (n *fakeNode) writeMember(pages string) {
+	n.t.Helper()
+	n.etcdData = []string{"/var/lib/etcd"}
+	n.tree.Write(n.t, "/var/lib/etcd/member/snap/db", []byte(pages), 0o600)
+	n.tree.Write(n.t, "/fast/wal/0.wal", []byte("entries"), 0o600)
 }
 
 // TestFirstCopyOfEtcdIsKept: a recovery that is continued finds data that it may have damaged.
 func TestFirstCopyOfEtcdIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNode(t)
-		n.etcdData = []string{"/var/lib/etcd"}
-		n.tree.Write(t, "/var/lib/etcd/member/snap/db", []byte("pages"), 0o600)
+		n.writeMember("pages")
+		n.etcdData = append(n.etcdData, "/fast/wal")
 		n.breaks[certs.Etcd] = true
 		e, r := n.newEngine()
 		n.stageServices(plan.RestartAlways, certs.Etcd)
@@ -75,6 +89,7 @@ func TestRecoveryContinuesWithoutACopy(t *testing.T) {
 	}{
 		"not known": {nil, "its directory is not known, or not on the host"},
 		"missing":   {[]string{"/var/lib/elsewhere"}, "no such file"},
+		"no log":    {[]string{"/etc/kubernetes/pki"}, "no file of etcd's write-ahead log"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
