@@ -103,6 +103,7 @@ type hostConfig struct {
 	AutoRemove    bool
 	NetworkMode   string
 	RestartPolicy struct{ Name string }
+	PortBindings  map[string][]portBinding // by port of the container: "2379/tcp"
 }
 
 // readHostConfig reads the settings with which Docker runs a container; the zero value if they
@@ -134,6 +135,7 @@ func (d *discovery) describeContainer(p *program) {
 	if !slices.Contains(d.dockerDirectories, directory) {
 		d.dockerDirectories = append(d.dockerDirectories, directory)
 	}
+	p.docker = d.readHostConfig(directory, c.ID)
 	d.restartByDocker(p, &c)
 }
 

@@ -154,3 +154,35 @@ func TestOtherDockerContainersThatUseAFile(t *testing.T) {
 		}
 	}
 }
+
+// TestPublishedPortsOfAContainer: in a network of its own, a component can be asked for its health at
+// a port that Docker publishes under the same number. Else it is left out, before anything changes.
+func TestPublishedPortsOfAContainer(t *testing.T) {
+	for name, test := range map[string]struct {
+		host    string
+		reached bool
+	}{
+		"host network":          {`{"NetworkMode":"host"}`, true},
+		"not known":             {`{}`, true},
+		"same number":           {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"","HostPort":"6443"}]}}`, true},
+		"same number, loopback": {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"127.0.0.1","HostPort":"6443"}]}}`, true},
+		"same number elsewhere": {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"10.0.0.11","HostPort":"6443"}]}}`, false},
+		"another number":        {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"","HostPort":"16443"}]}}`, false},
+		"not published":         {`{"NetworkMode":"control-plane"}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := dockerNode(t, "/var/lib/docker/containers", "")
+			n.WriteFile("/var/lib/docker/containers/"+strings.Repeat("e", 64)+"/hostconfig.json", test.host)
+			c := componentOf(n, certs.KubeAPIServer)
+			if test.reached {
+				if c.Runtime != inventory.Docker || c.Health != "https://127.0.0.1:6443/readyz" || c.Note != "" {
+					t.Errorf("%+v", c)
+				}
+				return
+			}
+			if c.Runtime != inventory.None || c.Health != "" || !strings.Contains(c.Note, `"kube-apiserver" with a network of its own`) || !strings.Contains(c.Note, "6443:6443") {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}

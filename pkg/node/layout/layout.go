@@ -146,6 +146,7 @@ func DiscoverNode(root hostfs.Root, opts Options) Layout {
 		case certs.KubeProxy:
 			d.addKubeProxy(p)
 		}
+		p.leaveUnreachable()
 		d.out.Node.Components = append(d.out.Node.Components, p.component)
 	}
 	d.nameFiles(programs)

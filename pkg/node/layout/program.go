@@ -31,6 +31,8 @@ type program struct {
 	secrets bool
 	// containerID is the runtime's id of its container; "" outside of one.
 	containerID string
+	// docker are the settings of its Docker container.
+	docker hostConfig
 }
 
 // otherComponents finds the components that are no static pods: those that run under systemd or
