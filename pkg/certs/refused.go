@@ -3,11 +3,7 @@ package certs
 import (
 	"bytes"
 	"crypto"
-	_ "crypto/md5" // registers it for [crypto.Hash]
 	"crypto/rsa"
-	_ "crypto/sha1"
-	_ "crypto/sha256"
-	_ "crypto/sha512"
 	"crypto/x509"
 	"fmt"
 	"math/big"
@@ -52,14 +48,14 @@ func RefusedSignature(c *x509.Certificate) string {
 }
 
 // signedBy verifies a signature of RSA that crypto/x509 refuses, MD5 or that of a small key, to
-// find the signer. Nothing is trusted because of it.
+// find the signer. Nothing is trusted because of it. crypto/x509 links all of these hashes.
 func signedBy(c *x509.Certificate, pub *rsa.PublicKey) bool {
 	hash, known := map[x509.SignatureAlgorithm]crypto.Hash{
 		x509.MD5WithRSA: crypto.MD5, x509.SHA1WithRSA: crypto.SHA1, x509.SHA256WithRSA: crypto.SHA256,
 		x509.SHA384WithRSA: crypto.SHA384, x509.SHA512WithRSA: crypto.SHA512,
 	}[c.SignatureAlgorithm]
 	refused := c.SignatureAlgorithm == x509.MD5WithRSA || pub.N.BitLen() < minRSABits
-	if !known || !refused || pub.N.Sign() <= 0 || len(c.Signature) != (pub.N.BitLen()+7)/8 {
+	if !known || !hash.Available() || !refused || pub.N.Sign() <= 0 || len(c.Signature) != (pub.N.BitLen()+7)/8 {
 		return false
 	}
 	h := hash.New()

@@ -18,7 +18,7 @@ func splitWords(line string) []string {
 // word is one item of a command line before the expansion of variables.
 type word struct {
 	text   string
-	quoted bool // some of it was in quotes: "$VAR" is then not split
+	quoted bool // some of it was in quotes, or "\;": "$VAR" is then not split
 }
 
 func lexWords(line string) []word {
@@ -34,6 +34,7 @@ func lexWords(line string) []word {
 			i++
 			b.WriteString(unescapeChar(line[i]))
 			inWord = true
+			quoted = quoted || line[i] == ';'
 		case quote != 0 && c == quote:
 			quote = 0
 		case quote != 0:

@@ -182,14 +182,51 @@ func (u *unit) commandsBeside() []string { return slices.Concat(u.execPre, u.exe
 // expandedCommands are the command lines that the unit starts, expanded.
 func (u *unit) expandedCommands() [][]string { return u.expand(u.execStart) }
 
-// expand splits command lines into words, with the unit's variables.
+// expand splits command lines into words, with the unit's variables. A word ";" separates commands.
 func (u *unit) expand(lines []string) [][]string {
 	var out [][]string
 	for _, line := range lines {
-		words := lexWords(strings.TrimLeft(line, "-@:+!|"))
-		if argv := expandUnit(words, u.env); len(argv) > 0 {
-			out = append(out, argv)
+		for _, words := range splitCommands(lexWords(line)) {
+			if argv := u.expandCommand(words); len(argv) > 0 {
+				out = append(out, argv)
+			}
 		}
+	}
+	return out
+}
+
+// expandCommand evaluates the prefixes of systemd.service(5): with ":" variables are not replaced,
+// with "@" the second word is the name that the process shows.
+func (u *unit) expandCommand(words []word) []string {
+	if len(words) == 0 {
+		return nil
+	}
+	words = slices.Clone(words)
+	program := strings.TrimLeft(words[0].text, "-@:+!|")
+	prefixes := strings.TrimSuffix(words[0].text, program)
+	words[0].text = program
+	if strings.Contains(prefixes, "@") && len(words) > 1 {
+		words = slices.Delete(words, 1, 2)
+	}
+	if strings.Contains(prefixes, ":") {
+		out := make([]string, 0, len(words))
+		for _, w := range words {
+			out = append(out, w.text)
+		}
+		return out
+	}
+	return expandUnit(words, u.env)
+}
+
+// splitCommands splits words at those that are just ";", neither quoted nor escaped.
+func splitCommands(words []word) [][]word {
+	out := [][]word{nil}
+	for _, w := range words {
+		if w.text == ";" && !w.quoted {
+			out = append(out, nil)
+			continue
+		}
+		out[len(out)-1] = append(out[len(out)-1], w)
 	}
 	return out
 }

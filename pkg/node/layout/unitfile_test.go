@@ -190,3 +190,27 @@ func TestDropInsOfAPrefix(t *testing.T) {
 		}
 	}
 }
+
+// TestCommandsOfAUnit: the prefixes, separators and specifiers of systemd.service(5) and
+// systemd.unit(5).
+func TestCommandsOfAUnit(t *testing.T) {
+	for line, want := range map[string][][]string{
+		"/bin/a --x=1 ; /bin/b \\; --y": {{"/bin/a", "--x=1"}, {"/bin/b", ";", "--y"}},
+		"/bin/a ';' x":                  {{"/bin/a", ";", "x"}},
+		"@/usr/bin/etcd shown --name=m": {{"/usr/bin/etcd", "--name=m"}},
+		"-:/bin/a $ARGS":                {{"/bin/a", "$ARGS"}},
+		"+/bin/a $ARGS":                 {{"/bin/a", "--z=1"}},
+		"/bin/a --x=%S/etcd --y=%E/%I --z=%t/s --w=%d/tls --h=%h": {{"/bin/a", "--x=/var/lib/etcd", "--y=/etc/a/b-c", "--z=/run/s",
+			"--w=/run/credentials/x@a-b\\x2dc.service/tls", "--h=/root"}},
+	} {
+		n := layouttest.NewNode(t)
+		n.WriteFile("/etc/systemd/system/x@.service", "[Service]\nEnvironment=ARGS=--z=1\nExecStart="+line+"\n")
+		u, ok := loadUnit(n.Root, "x@a-b\\x2dc.service")
+		if !ok {
+			t.Fatal("the unit was not found")
+		}
+		if got := u.expandedCommands(); !slices.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}
