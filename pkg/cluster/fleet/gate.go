@@ -151,7 +151,7 @@ func (r *run) refusedByGate(what string, why error) error {
 	if errors.As(err, &stop) && !r.Force {
 		stop.Next += "\n  or, knowing what it risks, add --force: it overrides these findings and nothing else"
 		for _, m := range r.absentMembers() {
-			stop.Next += fmt.Sprintf("\n  if the machine of etcd member %q is gone for good, remove the member once etcd answers: etcdctl member remove %x", m.Name, m.ID)
+			stop.Next += fmt.Sprintf("\n  if the machine of etcd member %q was removed, remove the member once etcd answers: etcdctl member remove %x", m.Name, m.ID)
 		}
 	}
 	return err

@@ -241,10 +241,10 @@ func recoverWithoutCP3(t *testing.T, c *cluster, force bool) (*v1alpha1.Rotation
 	return report, time.Since(began), err
 }
 
-// TestMemberThatWasGoneBefore: two of three members are a quorum. With --force the recovery waits for
+// TestMemberOfARemovedMachine: two of three members are a quorum. With --force the recovery waits for
 // no member that runs on none of the hosts, and continues with nodes and workers; without it, it
 // stops. Either way it names the member.
-func TestMemberThatWasGoneBefore(t *testing.T) {
+func TestMemberOfARemovedMachine(t *testing.T) {
 	for _, force := range []bool{false, true} {
 		for name, dead := range map[string][]string{"all others are dead": {"cp1", "cp2"}, "one of the others is dead": {"cp1"}, "none is dead": nil} {
 			t.Run(fmt.Sprintf("%s, force %v", name, force), func(t *testing.T) {
