@@ -100,9 +100,9 @@ func RotationsOf(nodes []inventory.Node, partial bool, now time.Time) []Past {
 }
 
 // nothingRemains reports whether every node in the scope of a rotation, each of whose parts is done,
-// has a part. A rollback concerns the nodes of another rotation.
+// has a part. A rollback concerns the nodes of another rotation, a recovery those with expired certificates.
 func (p Past) nothingRemains(nodes []inventory.Node) bool {
-	if p.RollbackOf != "" || len(p.Services) == 0 {
+	if p.RollbackOf != "" || p.Recover || len(p.Services) == 0 {
 		return false
 	}
 	return !slices.ContainsFunc(nodes, func(n inventory.Node) bool {
