@@ -9,7 +9,6 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
-	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
@@ -151,16 +150,6 @@ func planTitle(id string, req plan.Request, unfinished *plan.Unfinished) string 
 	}
 	return fmt.Sprintf("Rotation %s, continued from %s (%s): %s. The CA stays. Workloads are not touched.",
 		unfinished.ID, printers.UTCMinute(unfinished.StartTime), before, requestScope(req))
-}
-
-// nothingLeft says that the rotation which is continued has nothing left to renew: its end is in the
-// journal of no node that still exists. Empty: something is left, or it is new.
-func nothingLeft(p fleet.Rotation) string {
-	if p.Unfinished == nil || slices.ContainsFunc(p.Plan.AllSteps(), func(s plan.Step) bool { return !s.IsIdle() }) {
-		return ""
-	}
-	return fmt.Sprintf("Nothing is left of rotation %s: every node in its scope that is there has its new certificates. From %s on, the same command starts a new rotation.",
-		p.ID, printers.UTCMinute(p.Unfinished.StartTime.Add(plan.ResumeWithin)))
 }
 
 // requestScope names the services and nodes of a request.

@@ -184,16 +184,13 @@ func (o *rotateOptions) runDry(ctx context.Context, c *cluster, p fleet.Rotation
 	if err := printPlan(o.Out, o.format, document); err != nil {
 		return err
 	}
-	if left := nothingLeft(p); left != "" {
-		next = left
-	}
 	printers.PrintNotes(o.ErrOut, c.who.beingRenewed(p.Plan), "Nothing was changed."+admitted+" "+next)
 	return nil
 }
 
 // announcePlan prints the plan on standard error.
 func (o *rotateOptions) announcePlan(p fleet.Rotation, document v1alpha1.RotationPlan, who *identity) error {
-	printers.PrintNotes(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), nothingLeft(p), o.unfinishedOther(p))
+	printers.PrintNotes(o.ErrOut, planTitle(p.ID, o.request, p.Unfinished), o.unfinishedOther(p))
 	if err := printPlan(o.ErrOut, printers.Table, document); err != nil {
 		return err
 	}

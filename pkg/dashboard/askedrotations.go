@@ -41,7 +41,7 @@ func askedRowOf(asked AskedRotation, now time.Time) askedRow {
 		row.Text = "for an answer of its watcher"
 	case answer == nil:
 		row.Word = "no answer"
-		row.Text = fmt.Sprintf("after %d minutes: its watcher does not run or is of an earlier release. In that cluster, see CertificateRotation %s and Events RequestRefused",
+		row.Text = fmt.Sprintf("after %d minutes: its watcher does not run or is of an earlier release, or newer answers have replaced this one. In that cluster, see CertificateRotation %s and Events RequestRefused",
 			int(v1alpha1.AnswersWithin.Minutes()), asked.Name)
 	case answer.Refused != "":
 		row.Word = "refused"

@@ -21,9 +21,9 @@ const (
 	Undone                     Standing = "RolledBack"                 // a node failed and uses its old certificates again
 	Unstaged                   Standing = "Failed"                     // a node's certificates could not be made; nothing visible changed there
 	ManualInterventionRequired Standing = "ManualInterventionRequired" // on a node neither the old nor the new certificates could be verified
-	// Renewed: every node that remembers it was renewed and verified, and it is not known that
-	// anything of it is left. Only nodes of its last wave have its end in their journal, and none of the
-	// scanned nodes has: they may have been removed from the cluster.
+	// Renewed: every node that remembers it was renewed and verified, and it is not known that the
+	// same command continues it. Only nodes of its last wave have its end in their journal, and none of
+	// the scanned nodes has.
 	Renewed Standing = "Renewed"
 )
 
@@ -42,7 +42,7 @@ type Past struct {
 	Last       time.Time // of the newest record
 	Standing   Standing
 	Nodes      []PastNode // by name
-	// Continued means that something of it is left, and the same command continues it, see CommandArgs.
+	// Continued means that the same command continues it, see CommandArgs.
 	Continued bool
 }
 
@@ -89,32 +89,13 @@ func RotationsOf(nodes []inventory.Node, partial bool, now time.Time) []Past {
 		p.Standing = standingOf(p.Nodes)
 		unfinished := FindUnfinished(nodes, scopes[p.ID], now, "")
 		renewed := !slices.ContainsFunc(p.Nodes, func(n PastNode) bool { return n.State != inventory.Committed })
-		over := renewed && (partial || p.nothingRemains(nodes))
-		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID && !over
+		p.Continued = len(p.Services) > 0 && unfinished != nil && unfinished.ID == p.ID && !(partial && renewed)
 		if p.Standing == Halfway && !p.Continued && renewed {
 			p.Standing = Renewed
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Past) int { return b.Start.Compare(a.Start) })
 	return out
-}
-
-// nothingRemains reports whether every node in the scope of a rotation, each of whose parts is done,
-// has a part. A rollback concerns the nodes of another rotation, a recovery those with expired certificates.
-func (p Past) nothingRemains(nodes []inventory.Node) bool {
-	if p.RollbackOf != "" || p.Recover || len(p.Services) == 0 {
-		return false
-	}
-	return !slices.ContainsFunc(nodes, func(n inventory.Node) bool {
-		if len(p.Only) > 0 && !slices.Contains(p.Only, n.Name) {
-			return false
-		}
-		concerned := slices.ContainsFunc(n.Certificates, func(c inventory.Certificate) bool {
-			return slices.ContainsFunc(append(usersOf(c), c.Service), func(s certs.Service) bool { return slices.Contains(p.Services, s) })
-		})
-		part := slices.IndexFunc(p.Nodes, func(own PastNode) bool { return own.Node == n.Name })
-		return part >= 0 && p.Nodes[part].Unverified || part < 0 && concerned
-	})
 }
 
 // standingOf returns the gravest of the nodes' states. The end of a rotation is recorded only

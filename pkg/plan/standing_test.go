@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -30,8 +29,7 @@ func TestRotationsOf(t *testing.T) {
 		"interrupted":                {[]inventory.RotationState{inventory.Committed, inventory.Committing}, false, time.Hour, Halfway, true},
 		"interrupted too long ago":   {[]inventory.RotationState{inventory.Committed, inventory.Staged}, false, 25 * time.Hour, Halfway, false},
 		"no node of the last wave":   {[]inventory.RotationState{inventory.Committed, inventory.Committed}, false, 25 * time.Hour, Renewed, false},
-		"its last wave was removed":  {[]inventory.RotationState{inventory.Committed, inventory.Committed}, false, time.Hour, Renewed, false},
-		"its last wave may be due":   {[]inventory.RotationState{inventory.Committed, inventory.Committed, ""}, false, time.Hour, Halfway, true},
+		"its last wave may be due":   {[]inventory.RotationState{inventory.Committed, inventory.Committed}, false, time.Hour, Halfway, true},
 		"its last wave is not here":  {[]inventory.RotationState{inventory.Committed, inventory.Committed}, true, time.Hour, Renewed, false},
 		"interrupted on nodes here":  {[]inventory.RotationState{inventory.Committed, inventory.Staged}, true, time.Hour, Halfway, true},
 		"rolled back":                {[]inventory.RotationState{inventory.Committed, inventory.RolledBack, inventory.Staged}, false, time.Hour, Undone, true},
@@ -41,19 +39,14 @@ func TestRotationsOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var nodes []inventory.Node
 			for i, s := range tt.states {
-				n := part("cp"+string(rune('1'+i)), "7f3c2a", scope, tt.ago, s)
-				n.Certificates = []inventory.Certificate{{Service: certs.Etcd}}
-				if s == "" { // it has no part yet
-					n.Rotations = nil
-				}
-				nodes = append(nodes, n)
+				nodes = append(nodes, part("cp"+string(rune('1'+i)), "7f3c2a", scope, tt.ago, s))
 			}
 			got := RotationsOf(nodes, tt.partial, now)
 			require.Len(t, got, 1)
 			assert.Equal(t, tt.standing, got[0].Standing)
 			assert.Equal(t, tt.continued, got[0].Continued)
 			assert.Equal(t, "--service etcd", got[0].CommandArgs())
-			assert.Len(t, got[0].Nodes, len(slices.DeleteFunc(tt.states, func(s inventory.RotationState) bool { return s == "" })))
+			assert.Len(t, got[0].Nodes, len(tt.states))
 			assert.Equal(t, time.Minute, got[0].Last.Sub(got[0].Start))
 		})
 	}

@@ -68,7 +68,7 @@ func (d *Decider) ReceiveAsked(ctx context.Context, asked event.RotationAsked, i
 // rotation.
 func (d *Decider) GiveUpAsked(ctx context.Context, asked event.RotationAsked, id, why string) {
 	var made v1alpha1.CertificateRotation
-	if d.Client.Get(ctx, client.ObjectKey{Name: event.AskedName(asked.Cluster, id)}, &made) != nil {
+	if err := d.Client.Get(ctx, client.ObjectKey{Name: event.AskedName(asked.Cluster, id)}, &made); apierrors.IsNotFound(err) {
 		d.refuseAsked(asked, id, why)
 	}
 }

@@ -25,7 +25,8 @@ func (r *run) awaitGate(ctx context.Context, among []string, within time.Duratio
 // rotation does not change.
 func (r *run) judgeCluster(healths []inventory.Health, next string) []gate.Finding {
 	if r.Request.Recover {
-		r.noteAbsent(gate.AbsentMembers(r.Scanned, healths))
+		gone := slices.DeleteFunc(gate.AbsentMembers(r.Scanned, healths), func(m inventory.Member) bool { return m.Healthy })
+		r.noteAbsent(gone)
 	}
 	found := append(gate.CheckHealth(healths, next), gate.CheckCoverage(r.Scanned, r.Unscanned, healths)...)
 	return append(found, r.missingMembers(healths)...)
@@ -86,7 +87,7 @@ func (r *run) overriddenAtStart(gate.Finding) bool { return r.Force }
 // overriddenSinceStart is the gate from then on. Only what was wrong before this rotation
 // touched anything stays overridden, and that a member which was down already costs
 // the quorum: damage that comes up on the way may be ours, and stops it. A recovery, whose etcd may not
-// answer at the start, does not wait for members that run on none of its hosts.
+// answer at the start, does not wait for members that run on none of its hosts and do not answer.
 func (r *run) overriddenSinceStart(f gate.Finding) bool {
 	return r.Force && (f.AboutNext() || r.isOverridden(f) || slices.ContainsFunc(r.absentMembers(), f.AboutMember))
 }
@@ -151,7 +152,7 @@ func (r *run) refusedByGate(what string, why error) error {
 	if errors.As(err, &stop) && !r.Force {
 		stop.Next += "\n  or, knowing what it risks, add --force: it overrides these findings and nothing else"
 		for _, m := range r.absentMembers() {
-			stop.Next += fmt.Sprintf("\n  if the machine of etcd member %q was removed, remove the member once etcd answers: etcdctl member remove %x", m.Name, m.ID)
+			stop.Next += fmt.Sprintf("\n  etcd member %q does not answer: if it runs on another machine, name that with --host, too; if its machine was removed, once etcd answers: etcdctl member remove %x", m.Name, m.ID)
 		}
 	}
 	return err

@@ -231,7 +231,6 @@ func TestRecoveryDoesNotNeedEveryCertificate(t *testing.T) {
 // no more.
 func recoverWithoutCP3(t *testing.T, c *cluster, force bool) (*v1alpha1.RotationReport, time.Duration, error) {
 	t.Helper()
-	c.nodes["cp3"].down = true
 	scanned := slices.DeleteFunc(c.inventories(), func(n inventory.Node) bool { return n.Name == "cp3" })
 	p, err := plan.BuildPlan(scanned, recovery, nil)
 	require.NoError(t, err)
@@ -253,6 +252,7 @@ func TestMemberOfARemovedMachine(t *testing.T) {
 					c.noLeader = len(dead) == 2
 					c.expireNodes("cp1", "cp2", "w1")
 					c.dieUntilRenewed(dead...)
+					c.nodes["cp3"].down = true
 					report, took, err := recoverWithoutCP3(t, c, force)
 					if !force {
 						require.ErrorIs(t, err, fleet.ErrStopped)
@@ -275,6 +275,23 @@ func TestMemberOfARemovedMachine(t *testing.T) {
 	}
 }
 
+// TestMemberOfAForgottenHost is healthy: no command is proposed that removes it, and --force does
+// not override that without the cluster's lock another rotation could restart it.
+func TestMemberOfAForgottenHost(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(3, 1)
+			c.expireNodes("cp1", "cp2", "w1")
+			c.dieUntilRenewed("cp1")
+			_, _, err := recoverWithoutCP3(t, c, force)
+			require.ErrorIs(t, err, fleet.ErrStopped)
+			assert.ErrorContains(t, err, `etcd member "cp3" (`)
+			assert.ErrorContains(t, err, "is on none of the hosts")
+			assert.NotContains(t, err.Error(), "member remove")
+		})
+	}
+}
+
 // TestForceWaitsForMembersOfTheHosts: one that was renewed just now may need a moment more.
 func TestForceWaitsForMembersOfTheHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -283,6 +300,7 @@ func TestForceWaitsForMembersOfTheHosts(t *testing.T) {
 		c.expireNodes("cp1", "cp2", "w1")
 		c.dieUntilRenewed("cp1", "cp2")
 		c.nodes["cp2"].down = true
+		c.nodes["cp3"].down = true
 		c.onOpen = func(name string) error {
 			if name == "w1" {
 				assert.False(t, c.nodes["cp2"].down, "workers come after the control plane")

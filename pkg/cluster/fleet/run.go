@@ -34,7 +34,7 @@ type run struct {
 	changed   bool // a node, by this rotation
 	// overridden are the findings that --force overrides.
 	overridden []gate.Finding
-	// absent are, in a recovery, the members of etcd that run on none of its hosts.
+	// absent are, in a recovery, the members of etcd that run on none of its hosts and do not answer.
 	absent []inventory.Member
 	// health is what the last gate saw, and asked when it asked; zero: since then a node
 	// of the control plane was touched.

@@ -101,7 +101,8 @@ func CheckMembers(nodes []inventory.Node, healths []inventory.Health) []Finding 
 	return out
 }
 
-// AbsentMembers returns the members of etcd that run on none of the scanned nodes, each once.
+// AbsentMembers returns the members of etcd that run on none of the scanned nodes, each once. They
+// may be healthy.
 func AbsentMembers(nodes []inventory.Node, healths []inventory.Health) []inventory.Member {
 	var out []inventory.Member
 	for _, h := range healths {

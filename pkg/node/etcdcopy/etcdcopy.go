@@ -19,7 +19,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// Limits of a copy.
 // spareBytes must remain free besides as much again as the copy takes: etcd itself needs
 // room, usually on the same disk.
 const spareBytes = 1 << 30

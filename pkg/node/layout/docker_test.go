@@ -167,6 +167,9 @@ func TestPublishedPortsOfAContainer(t *testing.T) {
 		"same number":           {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"","HostPort":"6443"}]}}`, true},
 		"same number, loopback": {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"127.0.0.1","HostPort":"6443"}]}}`, true},
 		"same number elsewhere": {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"10.0.0.11","HostPort":"6443"}]}}`, false},
+		"every IPv4 address":    {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"0.0.0.0","HostPort":"6443"}]}}`, true},
+		"IPv6 only":             {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"::","HostPort":"6443"}]}}`, false},
+		"another container's":   {`{"NetworkMode":"container:` + strings.Repeat("a", 64) + `"}`, true},
 		"another number":        {`{"NetworkMode":"bridge","PortBindings":{"6443/tcp":[{"HostIp":"","HostPort":"16443"}]}}`, false},
 		"not published":         {`{"NetworkMode":"control-plane"}`, false},
 	} {
@@ -184,5 +187,16 @@ func TestPublishedPortsOfAContainer(t *testing.T) {
 				t.Errorf("%+v", c)
 			}
 		})
+	}
+}
+
+// TestComponentAtTheAddressOfItsContainer: the host reaches that address without a published port.
+func TestComponentAtTheAddressOfItsContainer(t *testing.T) {
+	n := dockerNode(t, "/var/lib/docker/containers", "")
+	n.WriteFile("/proc/30/cmdline", "kube-apiserver\x00--tls-cert-file=/etc/kubernetes/ssl/kube-apiserver.pem\x00"+
+		"--tls-private-key-file=/etc/kubernetes/ssl/kube-apiserver-key.pem\x00--bind-address=172.18.0.5\x00")
+	n.WriteFile("/var/lib/docker/containers/"+strings.Repeat("e", 64)+"/hostconfig.json", `{"NetworkMode":"control-plane"}`)
+	if c := componentOf(n, certs.KubeAPIServer); c.Runtime != inventory.Docker || c.Health != "https://172.18.0.5:6443/readyz" {
+		t.Errorf("%+v", c)
 	}
 }

@@ -11,9 +11,9 @@ import (
 
 // dropIns lists a unit's drop-in files in the order in which they apply: by file name,
 // independently of their directory; of equal names the directory of precedence wins.
-func dropIns(root hostfs.Root, name, template string) []string {
+func dropIns(root hostfs.Root, name string) []string {
 	byName := map[string]string{}
-	for _, directory := range dropInDirectories(name, template) {
+	for _, directory := range dropInDirectories(name) {
 		entries, err := root.ReadDir(directory)
 		if err != nil {
 			continue
@@ -32,17 +32,11 @@ func dropIns(root hostfs.Root, name, template string) []string {
 }
 
 // dropInDirectories lists where a unit's drop-ins may be, the first takes precedence: in each of
-// systemd's directories those of the unit, those for every name with the same beginning, such as
-// "kube-.service.d" for "kube-apiserver.service", and those of its template; last those of every
-// service.
-func dropInDirectories(name, template string) []string {
-	names := append([]string{name}, prefixNames(name)...)
-	if template != "" {
-		names = append(names, template)
-	}
+// systemd's directories those of its names, last those of every service.
+func dropInDirectories(name string) []string {
 	var out []string
 	for _, dir := range unitDirs {
-		for _, n := range names {
+		for _, n := range dropInNames(name) {
 			out = append(out, path.Join(dir, n+".d"))
 		}
 	}
@@ -52,20 +46,24 @@ func dropInDirectories(name, template string) []string {
 	return out
 }
 
-// prefixNames returns "a-b-.service" and "a-.service" for "a-b-c.service".
-func prefixNames(name string) []string {
+// dropInNames lists the names by which a service has drop-ins: its own, that of its template, and
+// the same for every prefix of it that ends with a dash: "kube-.service" for
+// "kube-apiserver.service", "kube-@1.service" and "kube-@.service" for "kube-a@1.service".
+func dropInNames(name string) []string {
+	out := []string{name}
+	template, instance := splitInstance(name)
+	if instance != "" {
+		out = append(out, template)
+	}
 	stem, isService := strings.CutSuffix(name, ".service")
-	if !isService {
-		return nil
+	prefix, _, isInstance := strings.Cut(stem, "@")
+	dash := strings.LastIndexByte(strings.TrimSuffix(prefix, "-"), '-')
+	if !isService || dash < 0 {
+		return out
 	}
-	stem, _, _ = strings.Cut(stem, "@")
-	var out []string
-	for {
-		i := strings.LastIndexByte(strings.TrimSuffix(stem, "-"), '-')
-		if i < 0 {
-			return out
-		}
-		stem = stem[:i+1]
-		out = append(out, stem+".service")
+	shorter := prefix[:dash+1]
+	if isInstance {
+		shorter += "@" + instance
 	}
+	return append(out, dropInNames(shorter+".service")...)
 }

@@ -8,9 +8,8 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// unitSeconds reads a time span as systemd.time(7) has it: "300", "5min 20s". A longer one than a day
-// is taken to be a day. 0: no limit,
-// or not understood.
+// unitSeconds reads a time span as systemd.time(7) has it: "300", "5min 20s". More than a day, by
+// one number or in all, is a day. 0: no limit, or not understood.
 func unitSeconds(text string) int64 {
 	var sum time.Duration
 	rest := strings.ReplaceAll(text, " ", "")
@@ -26,10 +25,10 @@ func unitSeconds(text string) int64 {
 			letters = len(rest)
 		}
 		unit, known := timeUnits[rest[:letters]]
-		if !known || number > float64(certs.Day/unit) {
+		if !known {
 			return 0
 		}
-		sum += time.Duration(number * float64(unit))
+		sum += time.Duration(min(number, float64(certs.Day/unit)) * float64(unit))
 		rest = rest[letters:]
 	}
 	return int64(min(sum, certs.Day) / time.Second)

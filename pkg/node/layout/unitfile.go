@@ -95,7 +95,7 @@ func loadUnit(root hostfs.Root, name string) (*unit, bool) {
 	if u.path == "" {
 		return nil, false
 	}
-	for _, p := range dropIns(root, name, template) {
+	for _, p := range dropIns(root, name) {
 		if data, err := root.ReadFile(p); err == nil {
 			lines = append(lines, parseUnit(string(data))...)
 		}

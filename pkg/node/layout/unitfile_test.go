@@ -125,7 +125,7 @@ func TestLongUnitLinesAreRead(t *testing.T) {
 
 func TestUnitSeconds(t *testing.T) {
 	for text, want := range map[string]int64{
-		"300": 300, "5min 20s": 320, "1h": 3600, "1.5min": 90, "500ms": 0, "infinity": 0, "": 0, "5 parsecs": 0, "9999999999999d": 0, "min": 0,
+		"300": 300, "5min 20s": 320, "1h": 3600, "1.5min": 90, "500ms": 0, "infinity": 0, "": 0, "5 parsecs": 0, "9999999999999d": 86400, "2d": 86400, "20h 20h": 86400, "min": 0,
 	} {
 		if got := unitSeconds(text); got != want {
 			t.Errorf("%q: %d seconds, want %d", text, got, want)
@@ -211,6 +211,21 @@ func TestCommandsOfAUnit(t *testing.T) {
 		}
 		if got := u.expandedCommands(); !slices.EqualFunc(got, want, slices.Equal) {
 			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestDropInNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"kubelet.service":         "kubelet.service",
+		"kube-api-server.service": "kube-api-server.service kube-api-.service kube-.service",
+		"etcd@1.service":          "etcd@1.service etcd@.service",
+		"kube-a@1.service":        "kube-a@1.service kube-a@.service kube-@1.service kube-@.service",
+		"kube-.service":           "kube-.service",
+		"docker.socket":           "docker.socket",
+	} {
+		if got := strings.Join(dropInNames(name), " "); got != want {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }
