@@ -39,7 +39,7 @@ func TestShapeKubeletOnOlderAndOwnPair(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			n := test.node
 			restart := func(ctx context.Context, change string) {
-				_, err := the.try(ctx, n.Name, change+" && systemctl daemon-reload && systemctl restart kubelet && for i in $(seq 600); do curl -sf http://127.0.0.1:10248/healthz >/dev/null && exit 0; sleep 0.1; done; exit 1")
+				_, err := the.try(ctx, n.Name, change+" && systemctl daemon-reload && systemctl restart kubelet && for i in $(seq 600); do "+kubeletAnswers+" && exit 0; sleep 0.1; done; exit 1")
 				require.NoError(t, err)
 			}
 			t.Cleanup(func() { restart(context.WithoutCancel(t.Context()), test.undo) })
@@ -74,6 +74,10 @@ func TestShapeKubeletOnOlderAndOwnPair(t *testing.T) {
 }
 
 const (
+	// kubeletAnswers succeeds on a node whose kubelet is healthy and serves: it listens at one
+	// port after the other.
+	kubeletAnswers = "curl -sf -o /dev/null http://127.0.0.1:10248/healthz && curl -sk -o /dev/null https://127.0.0.1:10250/healthz"
+
 	clientPath = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 	olderPair  = "/var/lib/kubelet/pki/kubelet-client" // .crt, .key
 )
