@@ -1,7 +1,9 @@
 package controller
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
@@ -133,6 +137,22 @@ func TestAnswersSurviveARestart(t *testing.T) {
 	assert.Equal(t, want, w.answered(after))
 	require.NoError(t, after.ReceiveAsked(t.Context(), asksFor(certs.Etcd), "two"), "NATS delivers it again: it was not acknowledged")
 	assert.Equal(t, want, w.answered(after))
+}
+
+// TestNoRefusalWhereTheAPIServerDoesNotAnswer: the request may have led to a rotation.
+func TestNoRefusalWhereTheAPIServerDoesNotAnswer(t *testing.T) {
+	w := newWorld(t)
+	d := w.permitKubelet()
+	require.NoError(t, d.ReceiveAsked(t.Context(), asksFor(certs.Kubelet), "one"))
+	d.Client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
+		Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+			return errors.New("connection refused")
+		}})
+	d.GiveUpAsked(t.Context(), asksFor(certs.Kubelet), "one", "not handled in 5 deliveries")
+	assert.Len(t, w.events.published, 1, "the answer that it led to a rotation")
+	answers := w.answered(d)
+	require.Len(t, answers, 1)
+	assert.Empty(t, answers[0].Refused)
 }
 
 // TestAnswersAreBounded for any number of requests, and those of one cluster do not replace the
