@@ -139,6 +139,7 @@ func (h *Hosted) addSession(key string, user User, proxied bool) (*hostedSession
 			Report: func(line string) { h.options.Report(user.Name + ": " + line) }}
 		added.server = newServer(options, &localSession{}, h.outside.inside, h.outside.inside)
 		added.server.streams = h.streams
+		added.server.ownStreams = make(chan struct{}, streamsOfSession)
 		added.server.work.kept = plansOfOneUser
 		added.pages = added.server.newPages()
 	})

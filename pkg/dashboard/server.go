@@ -52,7 +52,8 @@ type Server struct {
 
 	background    context.Context // of calls that continue when their request has ended
 	endBackground context.CancelFunc
-	streams       chan struct{} // holds one element for each open stream
+	streams       chan struct{} // holds one element for each open stream, also of other sessions
+	ownStreams    chan struct{} // the same, of this session only
 	streamTimeout time.Duration // of one write
 }
 
@@ -87,6 +88,7 @@ func newServer(options Options, own *localSession, inside, outside *template.Tem
 		inside:        inside,
 		outside:       outside,
 		streams:       make(chan struct{}, maxStreams),
+		ownStreams:    make(chan struct{}, maxStreams),
 		streamTimeout: 10 * time.Second,
 	}
 	s.background, s.endBackground = context.WithCancel(context.Background())
@@ -130,10 +132,13 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-// NewHTTPServer limits the cost of connections. Its log lines are passed to report.
+// NewHTTPServer limits the number of connections, and the cost of each. Its log lines are passed to report.
 func NewHTTPServer(handler http.Handler, report func(line string)) *http.Server {
+	open := newOpenConnections(maxConnections)
 	return &http.Server{
 		Handler:           handler,
+		ConnContext:       open.addToContext,
+		ConnState:         open.noteState,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,

@@ -27,13 +27,19 @@ type testServer struct {
 	open    string
 	stop    context.CancelFunc
 	ended   chan error
+	dial    func(ctx context.Context, network, address string) (net.Conn, error) // nil: by TCP
 }
 
 func startServer(t *testing.T, options Options) *testServer {
 	t.Helper()
-	s, err := NewServer(options)
-	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return startServerOn(t, options, listener)
+}
+
+func startServerOn(t *testing.T, options Options, listener net.Listener) *testServer {
+	t.Helper()
+	s, err := NewServer(options)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ts := &testServer{Server: s, t: t, address: listener.Addr().String(), open: s.OpenAddress(listener.Addr()), stop: cancel, ended: make(chan error, 1)}
@@ -53,7 +59,7 @@ type browser struct {
 func (ts *testServer) newBrowser() *browser {
 	jar, err := cookiejar.New(nil)
 	require.NoError(ts.t, err)
-	transport := &http.Transport{}
+	transport := &http.Transport{DialContext: ts.dial}
 	ts.t.Cleanup(transport.CloseIdleConnections)
 	return &browser{t: ts.t, server: ts, client: &http.Client{Jar: jar, Transport: transport, Timeout: 30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}

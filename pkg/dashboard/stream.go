@@ -11,10 +11,11 @@ import (
 
 const contentEvents = "text/event-stream"
 
-// Limits of the streams of events. A browser beyond maxStreams asks again every few seconds.
+// Limits of the streams of events. A browser beyond them asks again every few seconds.
 const (
-	maxStreams  = 64
-	streamBatch = 100 // events in one write
+	maxStreams       = 64
+	streamsOfSession = 8   // of a dashboard of several users, whose sessions share maxStreams
+	streamBatch      = 100 // events in one write
 )
 
 // streamEvents sends the events of a rotation as they happen: those after the id in the header
@@ -39,18 +40,34 @@ func (s *Server) streamRotation(w http.ResponseWriter, r *http.Request, rotation
 	if r.Method == http.MethodHead {
 		return
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
+	leave, free := s.enterStreams()
+	if !free {
 		w.Header().Set("Retry-After", "5")
 		s.writeMessage(w, r, http.StatusServiceUnavailable, message{Title: "Too many open pages", Text: "Too many pages show a rotation in progress. Reload the page to see its state."})
 		return
 	}
+	defer leave()
+	defer keepConnection(r.Context())()
 	w.Header().Set("Content-Type", contentEvents)
 	// The deadline for reading the request would end the stream, too.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	s.sendEvents(w, r, rotation.log, id)
+}
+
+// enterStreams takes a place among the open streams until leave is called. It does not wait for one.
+func (s *Server) enterStreams() (leave func(), free bool) {
+	select {
+	case s.ownStreams <- struct{}{}:
+	default:
+		return nil, false
+	}
+	select {
+	case s.streams <- struct{}{}:
+		return func() { <-s.streams; <-s.ownStreams }, true
+	default:
+		<-s.ownStreams
+		return nil, false
+	}
 }
 
 // sendEvents sends events until the log or the request ends, or the reader is too slow.
