@@ -60,7 +60,7 @@ server answers, it takes the lock as a rotation does.`,
 	o.timeout = durationFlag(4 * time.Minute)
 	f.Var(&o.timeout, "component-timeout", "How long a component may take to become healthy")
 	f.BoolVar(&o.requireAll, "require-all", false, "Change nothing where an expired certificate cannot be renewed, instead of leaving it out")
-	f.BoolVar(&o.force, "force", false, "Proceed even if the clocks of the machines differ, or the control plane cannot come back")
+	f.BoolVar(&o.force, "force", false, "Proceed even if the clocks of the machines differ, the control plane cannot come back, or etcd's data cannot be copied")
 	f.BoolVar(&o.takeOver, "take-over", false, "Take the lock at once from a rotation whose process was killed or that you have ended")
 	f.StringVarP(&o.output, "output", "o", "", printers.FormatUsage)
 	completeFlag(cmd, "output", cobra.FixedCompletions(printers.Formats, cobra.ShellCompDirectiveNoFileComp))

@@ -44,6 +44,10 @@ type Order struct {
 	// CopyEtcd (Commit) has the data of this node's etcd member copied before anything changes,
 	// if that can be done. The member is down, or has no quorum.
 	CopyEtcd bool `json:"copyEtcd,omitempty"`
+	// RequireCopy (with CopyEtcd; Stage, Commit) makes the order fail where the data cannot be
+	// copied: the staging where that is known before, as for want of space. A member that is being
+	// written to has its quorum and needs no copy.
+	RequireCopy bool `json:"requireCopy,omitempty"`
 	// TimeoutSeconds limits how long a component may take to become healthy.
 	TimeoutSeconds int64 `json:"timeoutSeconds,omitempty"`
 }

@@ -50,6 +50,9 @@ func (r *run) stagingError(w *worker, answer nodeapi.Record, err error) error {
 	if w.step.RollbackOf != "" {
 		what = w.step.Node + ": its earlier certificates cannot be put back; nothing was changed there"
 	}
+	if w.copyEtcd {
+		what = w.step.Node + ": its recovery could not be prepared; nothing was changed there"
+	}
 	switch {
 	case err != nil:
 		return r.nodeFailed(w.step.Node, v1alpha1.Failed, what, hint.TextOf(err), "")
@@ -107,7 +110,6 @@ func (r *run) commitOnNode(ctx context.Context, w *worker) error {
 	node := w.step.Node
 	r.showProgress(Progress{Node: node, Phase: PhaseWorking, Text: committingText(w.step)})
 	order := r.newOrder(nodeapi.OrderCommit, w)
-	order.CopyEtcd = w.copyEtcd
 	answer, err := w.carryOut(ctx, order, func(rec nodeapi.Record) error {
 		r.showRecord(rec)
 		return nil
@@ -249,6 +251,7 @@ func noNode(string) bool { return false }
 
 func (r *run) newOrder(kind nodeapi.OrderKind, w *worker) nodeapi.Order {
 	return nodeapi.Order{
+		CopyEtcd: w.copyEtcd, RequireCopy: w.copyEtcd && !r.Force,
 		Kind: kind, ID: rand.Text(), Rotation: r.ID, Token: w.token, Scope: r.scope, StartTime: r.startTime, Restart: r.Request.Restart,
 		ValiditySeconds: int64(r.Request.Validity / time.Second), TimeoutSeconds: int64(r.Timeout / time.Second),
 		Compromised: r.Request.Compromised,

@@ -66,6 +66,7 @@ type node struct {
 	signed                []nodeapi.SignRequest
 	signedBy              string // who signed its certificate
 	refuses               string // why it signs nothing for other nodes
+	uncopied              string // why etcd's data cannot be copied
 	process
 }
 
@@ -286,8 +287,13 @@ func (n *node) Order(_ context.Context, o nodeapi.Order) error {
 			}
 		}
 		ends := or(n.stageOnce, or(n.stage, nodeapi.Staged))
+		why := ""
+		if o.CopyEtcd && o.RequireCopy && n.uncopied != "" {
+			ends = nodeapi.Failed
+			why = n.uncopied
+		}
 		n.stageOnce, n.staged = "", ends == nodeapi.Staged
-		n.record(ends, o.Token, nil)
+		n.record(ends, o.Token, func(r *nodeapi.Record) { r.Message = or(why, r.Message) })
 	case nodeapi.OrderIssued:
 		n.signedBy = o.Issued.SignedBy
 		n.staged = o.Issued.Error == ""

@@ -149,7 +149,7 @@ func (n *node) commitNow(o nodeapi.Order) {
 	n.Unlock()
 	if o.CopyEtcd && n.inventory.ComponentOf(certs.Etcd) != nil {
 		n.record(nodeapi.CopyingEtcd, o.Token, func(r *nodeapi.Record) { r.WithinSeconds = nodeapi.EtcdCopyLimit.Seconds() })
-		n.record(nodeapi.EtcdCopied, o.Token, func(r *nodeapi.Record) { r.Message = "etcd's data was copied" })
+		n.record(nodeapi.EtcdCopied, o.Token, func(r *nodeapi.Record) { r.Message = or(n.uncopied, "etcd's data was copied") })
 	}
 	if !n.unreachable {
 		n.record(nodeapi.Committing, o.Token, nil)

@@ -44,6 +44,7 @@ func (r *run) recoverControlPlane(ctx context.Context) error {
 		return err
 	}
 	dead, alive, quorum := r.findDead(ctx, busy)
+	r.copyMembers(dead, quorum)
 	if err := r.stageSteps(ctx, busy); err != nil {
 		return err
 	}
@@ -138,6 +139,17 @@ func answers(h inventory.Health) bool {
 	return h.Etcd == nil || h.Etcd.Error == "" && h.Etcd.LeaderID != 0
 }
 
+// copyMembers has the data of etcd copied on the nodes of steps if it has no quorum. Whether that can
+// be done is checked when they are staged, before anything is changed on any node.
+func (r *run) copyMembers(steps []plan.Step, quorum bool) {
+	for _, s := range steps {
+		if w := r.workers[s.Node]; s.Etcd && !quorum {
+			w.copyEtcd = true
+			w.limit += nodeapi.EtcdCopyLimit
+		}
+	}
+}
+
 // commitDead commits the nodes that do not answer and waits until the control plane does: at the
 // same time or, where etcd has its quorum with valid certificates, one after the other. Members
 // with expired certificates keep a quorum only until one of them restarts.
@@ -149,12 +161,6 @@ func (r *run) commitDead(ctx context.Context, steps []plan.Step, quorum bool) er
 	ctx = context.WithoutCancel(ctx)
 	began := r.Now()
 	r.asked = time.Time{}
-	for _, s := range steps {
-		if w := r.workers[s.Node]; s.Etcd && !quorum {
-			w.copyEtcd = true
-			w.limit += nodeapi.EtcdCopyLimit
-		}
-	}
 	if err := r.commitAll(ctx, steps, quorum && !r.etcdExpired(steps)); err != nil {
 		return err
 	}

@@ -127,6 +127,32 @@ func TestDataOfEtcdIsCopiedWhereItHasNoQuorum(t *testing.T) {
 	}
 }
 
+// TestRecoveryWithoutACopyOfEtcdNeedsForce: a disk without space is known before anything is changed on
+// any node.
+func TestRecoveryWithoutACopyOfEtcdNeedsForce(t *testing.T) {
+	const full = "etcd's data cannot be copied: it has 2048 MiB"
+	for _, force := range []bool{false, true} {
+		c := newCluster(3, 0)
+		c.noLeader = true
+		c.expireNodes("cp1", "cp2", "cp3")
+		c.dieUntilRenewed("cp1", "cp2", "cp3")
+		c.nodes["cp2"].uncopied = full
+		p, err := plan.BuildPlan(c.inventories(), recovery, nil)
+		require.NoError(t, err)
+		report, err := fleet.Recover(t.Context(), c.asCluster(), fleet.Options{
+			Rotation: fleet.Rotation{ID: "7f3c2a", Request: recovery, Plan: p, Scanned: c.inventories()}, Timeout: time.Second, Force: force})
+		assert.Equal(t, force, c.did("Commit cp1"))
+		if force {
+			require.NoError(t, err)
+			assert.Contains(t, report.Notes, "cp2: "+full)
+			continue
+		}
+		require.ErrorIs(t, err, fleet.ErrStopped)
+		require.ErrorContains(t, err, "cp2: its recovery could not be prepared; nothing was changed there")
+		require.ErrorContains(t, err, full)
+	}
+}
+
 // TestEtcdThatWorksKeepsItsQuorum: only the API servers' certificates have expired. Those of etcd that
 // expire soon are renewed with them, and its members accept each other meanwhile.
 func TestEtcdThatWorksKeepsItsQuorum(t *testing.T) {

@@ -50,6 +50,22 @@ func CopyTo(ctx context.Context, to string, resolve Resolver, directories ...str
 	}
 }
 
+// CheckCopy returns an error if [CopyTo] could not copy the directories now: they cannot be read,
+// have no log, or the disk has no space for a copy. It changes nothing.
+func CheckCopy(to string, resolve Resolver, directories ...string) error {
+	entries, err := listAll(resolve, directories)
+	if errors.Is(err, ErrWritten) {
+		return nil
+	}
+	if err == nil {
+		err = requireLog(entries)
+	}
+	if err != nil {
+		return err
+	}
+	return requireSpace(filepath.Dir(to), sizeOf(entries))
+}
+
 // copyOnce fails with ErrWritten where something is written just before the copy or during it.
 func copyOnce(ctx context.Context, to string, resolve Resolver, directories []string) (size int64, err error) {
 	earlier, err := listAll(resolve, directories)
@@ -68,9 +84,7 @@ func copyOnce(ctx context.Context, to string, resolve Resolver, directories []st
 	if err := requireLog(before); err != nil {
 		return 0, err
 	}
-	for _, e := range before {
-		size += e.size
-	}
+	size = sizeOf(before)
 	if err := os.RemoveAll(to); err != nil {
 		return 0, err
 	}
@@ -102,6 +116,13 @@ type entry struct {
 	uid      int
 	gid      int
 	inode    uint64
+}
+
+func sizeOf(entries []entry) (size int64) {
+	for _, e := range entries {
+		size += e.size
+	}
+	return size
 }
 
 // listAgain is [listAll], and fails with ErrWritten where the list is not that of before.
@@ -177,7 +198,8 @@ func requireSpace(directory string, size int64) error {
 	//nolint:gosec,unconvert // the types differ by platform; a disk has less than 2^63 bytes
 	free := int64(disk.Bavail) * int64(disk.Bsize)
 	if free < 2*size+spareBytes {
-		return fmt.Errorf("it has %d MiB, and the disk of %q has only %d MiB free", size>>20, directory, free>>20)
+		return fmt.Errorf("it has %d MiB, so its copy needs %d MiB free on the disk of %q, which has only %d MiB",
+			size>>20, (2*size+spareBytes)>>20, directory, free>>20)
 	}
 	return nil
 }

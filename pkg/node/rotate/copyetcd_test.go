@@ -81,7 +81,7 @@ func TestFirstCopyOfEtcdIsKept(t *testing.T) {
 	})
 }
 
-// TestRecoveryContinuesWithoutACopy: a cluster that is down is not kept down for want of one.
+// TestRecoveryContinuesWithoutACopy: where the order does not require one, as with --force.
 func TestRecoveryContinuesWithoutACopy(t *testing.T) {
 	for name, c := range map[string]struct {
 		data []string
@@ -103,6 +103,109 @@ func TestRecoveryContinuesWithoutACopy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// stageWithCopy stages etcd's certificates by an order that requires a copy of its data.
+func stageWithCopy(n *fakeNode) {
+	n.t.Helper()
+	n.putOrder(nodeapi.Order{Kind: nodeapi.OrderStage, Step: n.planStep(plan.RestartAlways, certs.Etcd), Restart: plan.RestartAlways,
+		Scope: "test", StartTime: n.clock(), CopyEtcd: true, RequireCopy: true})
+}
+
+var requiredCopy = nodeapi.Order{Kind: nodeapi.OrderCommit, CopyEtcd: true, RequireCopy: true}
+
+// TestStagingFailsWhereARequiredCopyIsImpossible: before anything is changed on any node.
+func TestStagingFailsWhereARequiredCopyIsImpossible(t *testing.T) {
+	for name, c := range map[string]struct {
+		data []string
+		size int64
+		want string
+	}{
+		"not known":  {nil, 0, "its directory is not known, or not on the host"},
+		"missing":    {[]string{"/var/lib/elsewhere"}, 0, "no such file"},
+		"no log":     {[]string{"/etc/kubernetes/pki"}, 0, "no file of etcd's write-ahead log"},
+		"no space":   {[]string{"/var/lib/etcd", "/fast/wal"}, 8 << 40, "it has 8388608 MiB, so its copy needs 16778240 MiB free on the disk of "},
+		"everything": {[]string{"/var/lib/etcd", "/fast/wal"}, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newFakeNode(t)
+				n.writeMember("pages")
+				n.etcdData = c.data
+				if c.size > 0 { // sparse
+					require.NoError(t, os.Truncate(n.tree.Local("/var/lib/etcd/member/snap/db"), c.size))
+				}
+				e, r := n.newEngine()
+				stageWithCopy(n)
+				r.orderAfter(n, nodeapi.Failed, abandon)
+				r.orderAfter(n, nodeapi.Staged, requiredCopy)
+				r.orderAfter(n, nodeapi.Committed, finish)
+				require.NoError(t, runOrders(t, t.Context(), e))
+				if c.want == "" {
+					assert.Equal(t, nodeapi.Finished, r.lastRecord().Kind)
+					return
+				}
+				failed := r.recordsOf(nodeapi.Failed)
+				require.Len(t, failed, 1, r.kindsText())
+				assert.Contains(t, failed[0].Message, c.want)
+				assert.Contains(t, failed[0].Hint, "--force continues without a copy")
+				n.isAll(false, certs.Etcd)
+				n.stagedIsEmpty()
+			})
+		})
+	}
+}
+
+// TestCommitFailsWhereARequiredCopyFails: the disk may have filled up since the staging.
+func TestCommitFailsWhereARequiredCopyFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		n.writeMember("pages")
+		n.etcdData = []string{"/var/lib/etcd", "/fast/wal"}
+		e, r := n.newEngine()
+		stageWithCopy(n)
+		r.hook = func(rec nodeapi.Record) {
+			if rec.Kind == nodeapi.Staged {
+				assert.NoError(t, os.Remove(n.tree.Local("/fast/wal/0.wal")))
+			}
+		}
+		r.orderAfter(n, nodeapi.Staged, requiredCopy)
+		r.orderAfter(n, nodeapi.Failed, abandon)
+		require.NoError(t, runOrders(t, t.Context(), e))
+		failed := r.recordsOf(nodeapi.Failed)
+		require.Len(t, failed, 1, r.kindsText())
+		assert.Contains(t, failed[0].Message, "no file of etcd's write-ahead log")
+		assert.Empty(t, r.recordsOf(nodeapi.Committing))
+		n.isAll(false, certs.Etcd)
+	})
+}
+
+// TestMemberThatWritesNeedsNoCopy: it has got its quorum since the order was given.
+func TestMemberThatWritesNeedsNoCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNode(t)
+		n.writeMember("pages")
+		n.etcdData = []string{"/var/lib/etcd", "/fast/wal"}
+		e, r := n.newEngine()
+		stageWithCopy(n)
+		r.orderAfter(n, nodeapi.Staged, requiredCopy)
+		r.orderAfter(n, nodeapi.Committed, finish)
+		ended := make(chan struct{})
+		go func() {
+			for turn := int64(0); ; turn++ {
+				select {
+				case <-ended:
+					return
+				case <-time.After(time.Second / 2):
+					assert.NoError(t, os.Chtimes(n.tree.Local("/fast/wal/0.wal"), time.Time{}, time.Unix(turn, 0)))
+				}
+			}
+		}()
+		require.NoError(t, runOrders(t, t.Context(), e))
+		close(ended)
+		assert.Contains(t, r.recordsOf(nodeapi.EtcdCopied)[0].Message, "etcd's data was not copied: ")
+		n.isAll(true, certs.Etcd)
+	})
 }
 
 // TestRotationsCopyNothing: only an order that asks for it has data copied.

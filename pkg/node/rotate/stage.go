@@ -87,6 +87,9 @@ func (s *session) prepareCommit(ctx context.Context, o statedir.Order, l *log) (
 	if err != nil {
 		return nil, fmt.Errorf("scan the node: %w", err)
 	}
+	if err := s.checkCopy(o, node); err != nil {
+		return nil, err
+	}
 	found, err := matchTargets(node, o.Step)
 	if err != nil {
 		return nil, err
