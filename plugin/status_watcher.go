@@ -172,7 +172,7 @@ func (s *survey) readReports(ctx context.Context) error {
 			reason = "NotReady, and never reported"
 		case !has:
 			reason = "never reported"
-		case s.now.Sub(at) > v1alpha1.ReportFreshFor:
+		case s.now.Sub(at) > v1alpha1.FreshFor(v1alpha1.ReportHeartbeat):
 			reason = fmt.Sprintf("last reported at %s (%s ago)", printers.UTCMinute(at), printers.RemainingTime(s.now.Sub(at)))
 		default:
 			continue

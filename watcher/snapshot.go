@@ -10,13 +10,11 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 	"github.com/rotate-certs/rotate-certs/watcher/controller"
 	"github.com/rotate-certs/rotate-certs/watcher/metrics"
 )
-
-// listTimeout limits how long a scrape waits for the cache.
-const listTimeout = 5 * time.Second
 
 // observer collects the values of the metrics.
 type observer struct {
@@ -54,9 +52,9 @@ func (o *observer) takeSnapshot() metrics.Snapshot {
 // clusterSnapshot collects the values of the cluster. The objects are those of the cache,
 // uncopied: there may be two hundred thousand certificates in them.
 func (o *observer) clusterSnapshot() metrics.Cluster {
-	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), wait.AttemptTimeout)
 	defer cancel()
-	c := metrics.Cluster{Agents: o.picture.AgentsSince(o.now().Add(-v1alpha1.ReportFreshFor)), SignedElsewhere: o.picture.IsSignedElsewhere}
+	c := metrics.Cluster{Agents: o.picture.AgentsSince(o.now().Add(-v1alpha1.FreshFor(v1alpha1.ReportHeartbeat))), SignedElsewhere: o.picture.IsSignedElsewhere}
 	decision, at := o.decided()
 	c.Decided = at
 	c.Due, c.Waiting = countDue(decision)

@@ -138,7 +138,7 @@ func (o *observer) takeSummary(name string) (v1alpha1.ClusterSummary, bool) {
 	if c.Decided.IsZero() {
 		return v1alpha1.ClusterSummary{}, false
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), wait.AttemptTimeout)
 	defer cancel()
 	var rotations v1alpha1.CertificateRotationList
 	if err := o.objects.List(ctx, &rotations, client.UnsafeDisableDeepCopy); err != nil {

@@ -28,7 +28,7 @@ type askForm struct {
 
 // canBeAsked reports whether the watcher of a cluster may receive a request now.
 func (o OtherCluster) canBeAsked(now time.Time) bool {
-	return o.Summary != nil && now.Sub(o.Written) <= v1alpha1.SummaryFreshFor
+	return o.Summary != nil && now.Sub(o.Written) <= v1alpha1.FreshFor(v1alpha1.SummaryHeartbeat)
 }
 
 // findAsked is the cluster of a request that the user may ask. Otherwise it answers the request.

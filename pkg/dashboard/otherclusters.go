@@ -92,7 +92,7 @@ func (s *Server) othersOf(r *http.Request, filter overviewFilter) othersView {
 // otherRowOf is the row of a cluster. The state in a stale summary may have changed, except that a
 // certificate has expired.
 func otherRowOf(one OtherCluster, index int, filter overviewFilter, now time.Time) otherRow {
-	row := otherRow{OtherCluster: one, Condition: unknown, Now: now, Stale: now.Sub(one.Written) > v1alpha1.SummaryFreshFor}
+	row := otherRow{OtherCluster: one, Condition: unknown, Now: now, Stale: now.Sub(one.Written) > v1alpha1.FreshFor(v1alpha1.SummaryHeartbeat)}
 	if one.Summary != nil {
 		for _, service := range certs.Services() {
 			at, has := one.Summary.EarliestExpiry[service]

@@ -19,6 +19,9 @@ const (
 	// RequestTimeout is how long a short request may take: one to an API server, or a short
 	// command on a node.
 	RequestTimeout = 15 * time.Second
+	// AttemptTimeout is how long a request may take that is sent again, or that its caller can do
+	// without: the API server may be the component that restarts.
+	AttemptTimeout = 5 * time.Second
 )
 
 // Backoff is the pause between tries: 100 ms, doubled up to 2 s. Its zero value is ready to use.

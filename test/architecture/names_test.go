@@ -22,7 +22,7 @@ const (
 	maxOneWordNames    = 0.35 // share
 	maxVaguePer1000    = 3.0  // of the words of comments
 	maxSameNamePackage = 3    // packages that have an unexported function of one name
-	maxNamedDurations  = 68   // constants and variables outside functions
+	maxNamedDurations  = 60   // constants and variables outside functions
 )
 
 // vague are words that stand for an actor or a thing without naming it.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
 
@@ -90,22 +91,19 @@ func (d *Decider) lookupNodes(names []string) (out []renewal.Node) {
 	return out
 }
 
-// republishAfter is after how long a notice is published again if it still holds. It has the
-// same id, and NATS stores it once within its deduplication window.
-const republishAfter = 24 * time.Hour
-
 // publishNotices publishes the notices that were not published within a day, and returns when
-// to publish again.
+// to publish again. A notice that still holds has the same id after a day, and NATS stores it once
+// within its deduplication window.
 func (d *Decider) publishNotices(now time.Time, notices []renewal.Notice) time.Time {
 	var next time.Time
 	for _, n := range notices {
 		at, before := d.published[n.ID()]
-		if before && now.Sub(at) < republishAfter {
-			next = renewal.EarlierOf(next, at.Add(republishAfter))
+		if before && now.Sub(at) < certs.Day {
+			next = renewal.EarlierOf(next, at.Add(certs.Day))
 			continue
 		}
 		if !before && d.atEventLimit(n.Node, now) {
-			next = renewal.EarlierOf(next, d.countedSince.Add(republishAfter))
+			next = renewal.EarlierOf(next, d.countedSince.Add(certs.Day))
 			continue
 		}
 		data, reason, text := noticeData(n)
@@ -117,7 +115,7 @@ func (d *Decider) publishNotices(now time.Time, notices []renewal.Notice) time.T
 		if !before {
 			d.newEvents[n.Node]++
 		}
-		next = renewal.EarlierOf(next, now.Add(republishAfter))
+		next = renewal.EarlierOf(next, now.Add(certs.Day))
 		if before {
 			continue
 		}
@@ -134,7 +132,7 @@ const noticesPerNode = 1000
 
 // atEventLimit is true if no more new events of a node are published within this day.
 func (d *Decider) atEventLimit(node string, now time.Time) bool {
-	if now.Sub(d.countedSince) >= republishAfter {
+	if now.Sub(d.countedSince) >= certs.Day {
 		d.newEvents = map[string]int{}
 		d.countedSince = now
 	}

@@ -19,6 +19,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
+	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
 // Conditions writes into the reports which certificates of their nodes are due, and what these
@@ -223,7 +224,7 @@ func (c *Conditions) patchReport(ctx context.Context, node string, s standing) e
 	if err != nil {
 		return err
 	}
-	trying, cancel := context.WithTimeout(ctx, writeTimeout)
+	trying, cancel := context.WithTimeout(ctx, wait.AttemptTimeout)
 	defer cancel()
 	return c.Client.Status().Patch(trying, &v1alpha1.NodeCertificateReport{ObjectMeta: metav1.ObjectMeta{Name: node}}, client.RawPatch(types.MergePatchType, patch))
 }

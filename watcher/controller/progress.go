@@ -14,10 +14,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 )
 
-// writeTimeout limits one attempt to write a status. The API server may be the component that
-// restarts, and the rotation does not wait for it.
-const writeTimeout = 5 * time.Second
-
 // progress writes the status of a rotation in progress asynchronously.
 type progress struct {
 	runner *Runner
@@ -68,7 +64,7 @@ func (p *progress) writeLoop(ctx context.Context) {
 		p.dirty = false
 		snapshot := p.object.DeepCopy()
 		p.mu.Unlock()
-		trying, cancel := context.WithTimeout(ctx, writeTimeout)
+		trying, cancel := context.WithTimeout(ctx, wait.AttemptTimeout)
 		err := p.runner.Client.Status().Update(trying, snapshot)
 		if apierrors.IsConflict(err) { // a label was changed, for example
 			err = p.runner.overwriteStatus(trying, snapshot)
@@ -101,7 +97,7 @@ const refusedPause = 5 * time.Minute
 // after that: an interrupted rotation needs its state. If the status is lost, or refused
 // permanently, the next watcher reads the journals of the nodes.
 func (r *Runner) writeStatus(ctx context.Context, c *v1alpha1.CertificateRotation) {
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait.AttemptTimeout)
 	defer cancel()
 	var refusedSince time.Time
 	for {
@@ -140,7 +136,7 @@ func (r *Runner) writeStatus(ctx context.Context, c *v1alpha1.CertificateRotatio
 // name keeps its own.
 func (r *Runner) overwriteStatus(ctx context.Context, c *v1alpha1.CertificateRotation) error {
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		trying, cancel := context.WithTimeout(ctx, writeTimeout)
+		trying, cancel := context.WithTimeout(ctx, wait.AttemptTimeout)
 		defer cancel()
 		var latest v1alpha1.CertificateRotation
 		if err := r.Reader.Get(trying, keyOf(c), &latest); err != nil {

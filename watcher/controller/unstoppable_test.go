@@ -110,7 +110,7 @@ func TestANodeCannotDrownTheStream(t *testing.T) {
 	w.report("w2", oldPrint, 10*day)
 	w.decideOnce(d)
 	assert.Equal(t, noticesPerNode+1, len(w.events.types()))
-	w.clock.pass(republishAfter)
+	w.clock.pass(certs.Day)
 	w.report("w1", newPrint, 10*day)
 	w.decideOnce(d)
 	assert.Equal(t, []string{"certificate.renewed", "certificate.expiring", "certificate.expiring"}, w.events.types(), "another day")

@@ -21,7 +21,7 @@ func TestRotationIsAskedForByUsersWithThePermission(t *testing.T) {
 	asker := append([]string{"ask certificaterotations"}, viewer...)
 	s := newAPIServer(t, map[string][]string{"jane": asker, "joe": starter})
 	stopped := summaryOf(t, "stopped", nil)
-	stopped.Written = noon.Add(-v1alpha1.SummaryFreshFor - 1)
+	stopped.Written = noon.Add(-v1alpha1.FreshFor(v1alpha1.SummaryHeartbeat) - 1)
 	type request struct {
 		cluster string
 		asked   event.RotationAsked

@@ -133,7 +133,7 @@ func TestOtherClustersOnThePage(t *testing.T) {
 		summaryOf(t, "stopped", nil),
 		summaryOf(t, "stopped-and-expired", func(c *v1alpha1.ClusterSummary) { c.EarliestExpiry[certs.Etcd] = noon.Add(-time.Hour) }),
 	}
-	stored[4].Written = noon.Add(-v1alpha1.SummaryFreshFor - time.Second)
+	stored[4].Written = noon.Add(-v1alpha1.FreshFor(v1alpha1.SummaryHeartbeat) - time.Second)
 	stored[5].Written = stored[4].Written
 	source, _ := newSource(t, s, func(source *Source) {
 		source.OtherClusters = NewOtherClusters("prod", sharing{stored: stored}, source.Now)

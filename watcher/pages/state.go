@@ -115,7 +115,7 @@ func (r *stateReader) addNodes(ctx context.Context) error {
 		if !has {
 			reason = "never reported"
 		}
-		if !n.Foreign() && r.Now().Sub(at) > v1alpha1.ReportFreshFor {
+		if !n.Foreign() && r.Now().Sub(at) > v1alpha1.FreshFor(v1alpha1.ReportHeartbeat) {
 			r.state.Watcher.WithoutReport = append(r.state.Watcher.WithoutReport, v1alpha1.NodeWithoutReport{Node: n.Name, Reason: reason})
 		}
 	}

@@ -65,9 +65,6 @@ const (
 	// SummaryHeartbeat is how often a watcher writes its summary if nothing has changed. Without
 	// it, a stopped watcher would look like a cluster without changes.
 	SummaryHeartbeat = 5 * time.Minute
-	// SummaryFreshFor is how old a summary may be before it counts as stale: a watcher may fail to
-	// write two.
-	SummaryFreshFor = 3 * SummaryHeartbeat
 	// AnswersKept is for how long a summary has the answer to a request.
 	AnswersKept = 24 * time.Hour
 	// AnswersWithin is how soon a request is answered: a watcher gives it up after ten minutes in

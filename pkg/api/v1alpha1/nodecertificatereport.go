@@ -48,14 +48,13 @@ type NodeCertificateReport struct {
 	Status NodeCertificateReportStatus `json:"status,omitzero"`
 }
 
-const (
-	// ReportHeartbeat is how often an agent writes its report if nothing has changed. Without
-	// it, a stopped agent would look like a node without changes.
-	ReportHeartbeat = time.Hour
-	// ReportFreshFor is how old a report may be before its agent counts as missing: it may
-	// fail to write two.
-	ReportFreshFor = 3 * ReportHeartbeat
-)
+// ReportHeartbeat is how often an agent writes its report if nothing has changed. Without
+// it, a stopped agent would look like a node without changes.
+const ReportHeartbeat = time.Hour
+
+// FreshFor is how old a report or a summary may be before it counts as stale, by its heartbeat: an
+// agent or a watcher may fail to write two.
+func FreshFor(heartbeat time.Duration) time.Duration { return 3 * heartbeat }
 
 // ConditionCertificatesDue is True while a certificate on the node is due or compromised. Its
 // reason is why it waits (Requested, Running, Window, Freeze,

@@ -93,17 +93,11 @@ func (r *run) stageUndone(ctx context.Context, w *worker) error {
 // planAgain scans a node again and plans its step anew.
 func (r *run) planAgain(ctx context.Context, w *worker) error {
 	node := w.step.Node
-	ctx, cancel := context.WithTimeout(ctx, rescanTimeout)
-	defer cancel()
-	found, missing, err := r.cluster.Scanner.Scan(ctx, []string{node})
+	found, err := r.scanAgain(ctx, node)
 	if err != nil {
-		return err
+		return fmt.Errorf("scan node again: %w", err)
 	}
-	at := slices.IndexFunc(found, func(n inventory.Node) bool { return n.Name == node })
-	if at < 0 {
-		return fmt.Errorf("node %q could not be scanned again: %v", node, missing)
-	}
-	again := found[at : at+1]
+	again := []inventory.Node{found}
 	r.keepKnown(again)
 	p, err := r.planOf(again[0])
 	if err != nil {

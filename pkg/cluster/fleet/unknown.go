@@ -13,10 +13,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 )
 
-// rescanTimeout bounds the scan of a node of which it is not known how its part ended: a pod
-// starts, reads the journal and ends.
-const rescanTimeout = time.Minute
-
 // answered maps how a node's journal says that a rotation stands to the answer that a
 // commit would have had.
 var answered = map[inventory.RotationState]nodeapi.Kind{
@@ -25,29 +21,40 @@ var answered = map[inventory.RotationState]nodeapi.Kind{
 	inventory.Staged: nodeapi.Refused, inventory.Staging: nodeapi.Refused, inventory.Failed: nodeapi.Refused,
 }
 
+// scanAgain scans one node again: a pod starts, reads the node and ends.
+func (r *run) scanAgain(ctx context.Context, node string) (inventory.Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	found, missing, err := r.cluster.Scanner.Scan(ctx, []string{node})
+	if err != nil {
+		return inventory.Node{}, err
+	}
+	at := slices.IndexFunc(found, func(n inventory.Node) bool { return n.Name == node })
+	switch {
+	case at >= 0:
+		return found[at], nil
+	case len(missing) > 0:
+		return inventory.Node{}, errors.New(missing[0].Reason)
+	default:
+		return inventory.Node{}, errors.New("it is not among the scanned nodes")
+	}
+}
+
 // readOutcome reads a node's journal by another way, once its process has ended or says
 // nothing any more: often the node has finished and only the record was not received. The
 // error is the one at hand, and what keeps the journal from telling more.
 func (r *run) readOutcome(ctx context.Context, w *worker, lost error) (nodeapi.Record, error) {
 	node := w.step.Node
 	r.showProgress(Progress{Node: node, Phase: PhaseWorking, Done: true, Text: "it is not known how its part ended; reading its journal"})
-	scanning, cancel := context.WithTimeout(ctx, rescanTimeout)
-	defer cancel()
-	found, missing, err := r.cluster.Scanner.Scan(scanning, []string{node})
-	at := slices.IndexFunc(found, func(n inventory.Node) bool { return n.Name == node })
-	switch {
-	case err != nil:
+	found, err := r.scanAgain(ctx, node)
+	if err != nil {
 		return nodeapi.Record{}, errors.Join(lost, fmt.Errorf("and it could not be scanned again: %w", err))
-	case at < 0 && len(missing) > 0:
-		return nodeapi.Record{}, errors.Join(lost, fmt.Errorf("and it could not be scanned again: %s", missing[0].Reason))
-	case at < 0:
-		return nodeapi.Record{}, lost
 	}
-	past := slices.IndexFunc(found[at].Rotations, func(p inventory.NodeRotation) bool { return p.ID == r.ID })
+	past := slices.IndexFunc(found.Rotations, func(p inventory.NodeRotation) bool { return p.ID == r.ID })
 	if past < 0 {
 		return nodeapi.Record{}, errors.Join(lost, errors.New("and its journal does not know this rotation"))
 	}
-	standing := found[at].Rotations[past]
+	standing := found.Rotations[past]
 	kind, known := answered[standing.State]
 	if !known || standing.Token != w.token {
 		return nodeapi.Record{}, errors.Join(lost, fmt.Errorf("and its journal says: %s", standing.State))

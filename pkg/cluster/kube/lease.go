@@ -25,9 +25,6 @@ const (
 
 	leaseDuration = 60 * time.Second
 	renewEvery    = 10 * time.Second
-	// expiredFor is how long this process must observe an expired Lease without a renewal
-	// before it takes the lock: a holder that runs renews twice in that time.
-	expiredFor = 2*renewEvery + 5*time.Second
 
 	// annotationInstance names the holder that exists once only, see [Locker.Instance].
 	annotationInstance = "rotate-certs.io/instance"
@@ -173,6 +170,9 @@ func (l *Locker) checkFree(ctx context.Context, lease *coordinationv1.Lease) err
 	if l.currentTime().Before(held.Until) {
 		return held
 	}
+	// How long this process must observe an expired Lease without a renewal before it takes the
+	// lock: a holder that runs renews twice in that time.
+	const expiredFor = 2*renewEvery + 5*time.Second
 	if l.Waiting != nil {
 		l.Waiting(held, expiredFor)
 	}

@@ -106,11 +106,17 @@ func (k *Lock) renewLease(ctx context.Context) error {
 	})
 }
 
+// attemptContext bounds one attempt of a request that is sent again: less than the time between
+// two renewals of the lock.
+func attemptContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, renewEvery-2*time.Second)
+}
+
 // updateLease changes the Lease if this lock still holds it, and fails with [fleet.ErrLockLost] where
 // it does not. A conflict means that another process wrote the Lease, or that the response
 // to our own last attempt got lost: the next read shows which.
 func (k *Lock) updateLease(ctx context.Context, change func(*coordinationv1.LeaseSpec)) error {
-	ctx, cancel := context.WithTimeout(ctx, 8*time.Second) // less than renewEvery
+	ctx, cancel := attemptContext(ctx)
 	defer cancel()
 	leases := k.leaseClient()
 	for {

@@ -41,7 +41,7 @@ func (o *Observer) Ready(ctx context.Context, node string, after time.Time) erro
 }
 
 func (o *Observer) missingReadiness(ctx context.Context, node string, after time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
+	ctx, cancel := attemptContext(ctx)
 	defer cancel()
 	lease, err := o.Client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, node, metav1.GetOptions{})
 	if err != nil {

@@ -66,7 +66,7 @@ func staleReason(r v1alpha1.NodeCertificateReport, now time.Time) string {
 		return "the watcher does not accept its report"
 	}
 	observed := ObservedAt(r)
-	if now.Sub(observed) > v1alpha1.ReportFreshFor {
+	if now.Sub(observed) > v1alpha1.FreshFor(v1alpha1.ReportHeartbeat) {
 		return "its last report is of " + printers.UTCMinute(observed)
 	}
 	return ""

@@ -104,7 +104,7 @@ func (r *Runtime) currentContainer(ctx context.Context, c inventory.Component) (
 	b.previousEnded = r.rememberEnd(list[0].Id, b.previousEnded)
 	i.BackOff = b.predictWait()
 	// The kubelet waits only from the second restart in a short time on.
-	i.Failing = i.BackOff > backOffFirst
+	i.Failing = i.BackOff > FirstBackOff
 	return i, nil
 }
 

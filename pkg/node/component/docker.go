@@ -182,7 +182,7 @@ func (r *Runtime) currentDocker(ctx context.Context, c inventory.Component) (Ins
 			i.BackOff = min(i.BackOff<<min(s.RestartCount, 16), time.Minute)
 		}
 	}
-	i.Failing = i.Running && s.RestartCount > 0 && age < 2*backOffLongest
+	i.Failing = i.Running && s.RestartCount > 0 && age < 2*longestBackOff
 	i.detail = fmt.Sprintf("container %s is %s, exit code %d", c.ContainerName, s.State.Status, s.State.ExitCode)
 	if s.State.Error != "" {
 		i.detail += ": " + MaskSecrets(s.State.Error)

@@ -14,11 +14,6 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
-// shortGrace is how long a component that holds no state may take to exit before it is killed.
-// The API server's open watches would keep it running for its whole usual 30 s, with its
-// listener closed; so the grace period starts when the listener closes.
-const shortGrace = 3 * time.Second
-
 // Runtime stops components and waits until their supervisors have started them again: the
 // kubelet for pods, systemd for units, dockerd for containers of its own. Connections are made when they are first needed. It may
 // be used by several goroutines.
@@ -110,16 +105,20 @@ func (r *Runtime) StopInstance(ctx context.Context, c inventory.Component, i Ins
 // An API server continues to serve for its --shutdown-delay-duration, so that load balancers
 // notice, and only then ends its requests.
 func (r *Runtime) GraceOf(c inventory.Component) time.Duration {
+	// How long a component that holds no state may take. The open watches of an API server would
+	// keep it running for its whole usual 30 s, with its listener closed. Its grace period starts
+	// when the listener closes.
+	const short = 3 * time.Second
 	switch c.Service {
 	case certs.Etcd:
 		return 0
 	case certs.KubeAPIServer:
-		return c.ShutdownDelay() + cmp.Or(r.Grace, shortGrace)
+		return c.ShutdownDelay() + cmp.Or(r.Grace, short)
 	}
 	if !slices.Contains(certs.Services(), c.Service) {
 		return time.Duration(c.GraceSeconds) * time.Second // no component: the pod's own limit
 	}
-	return shortGrace
+	return short
 }
 
 // unitGrace is GraceOf for a unit: all components except the API server have the unit's own

@@ -72,7 +72,7 @@ func (r *Runtime) currentUnit(ctx context.Context, unit string) (Instance, error
 	i, err := readUnit(ctx, conn, unit)
 	// systemd counts its automatic restarts, and resets the count when the unit is started by
 	// hand.
-	i.Failing = i.Running && i.restarts > 0 && r.now().Sub(i.StartedAt) < 2*backOffLongest
+	i.Failing = i.Running && i.restarts > 0 && r.now().Sub(i.StartedAt) < 2*longestBackOff
 	return i, err
 }
 

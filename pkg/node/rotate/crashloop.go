@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/pkg/node/component"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
 
@@ -42,7 +43,7 @@ func (c *committing) untilCrash(ctx context.Context, r *restarting) (context.Con
 			if crashed {
 				exited[i.ID] = true
 			}
-			if len(exited) >= maxCrashes || (crashed && (i.Final || i.BackOff > maxBackOff)) {
+			if len(exited) >= maxCrashes || (crashed && (i.Final || i.BackOff > component.FirstBackOff)) {
 				cancel(&crashError{len(exited)})
 				return
 			}

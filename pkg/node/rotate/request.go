@@ -114,7 +114,7 @@ func (s *session) postRequest(ctx context.Context, csr nodeapi.CSR, here bool, l
 		cancel := context.CancelFunc(func() {})
 		if here {
 			// The node can sign as well, and does not wait long for the API server.
-			asking, cancel = context.WithTimeout(ctx, 5*time.Second)
+			asking, cancel = context.WithTimeout(ctx, wait.AttemptTimeout)
 		}
 		defer cancel()
 		posted := csr

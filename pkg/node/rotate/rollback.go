@@ -10,22 +10,18 @@ import (
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/component"
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
 	"github.com/rotate-certs/rotate-certs/pkg/nodeapi"
 	"github.com/rotate-certs/rotate-certs/pkg/version"
 )
 
-const (
-	// maxBackOff is the longest back-off that is waited for; the kubelet is restarted to end a
-	// longer one.
-	maxBackOff = 10 * time.Second
-	// coldStart bounds how long a kubelet needs after its own start until it starts static pods.
-	// Measured with v1.37 without an API server: eight seconds; and three more for each control
-	// group of a container that no longer exists, for which its cAdvisor asks containerd again
-	// and again. If the only API server is down, a restart of the kubelet makes the outage longer,
-	// unless the back-off is longer still.
-	coldStart = time.Minute
-)
+// coldStart bounds how long a kubelet needs after its own start until it starts static pods.
+// Measured with v1.37 without an API server: eight seconds; and three more for each control
+// group of a container that no longer exists, for which its cAdvisor asks containerd again
+// and again. If the only API server is down, a restart of the kubelet makes the outage longer,
+// unless the back-off is longer still.
+const coldStart = time.Minute
 
 // rollBack restores the old certificates, verifies them, and answers with RolledBack; or with
 // Unknown, if they cannot be verified. If every old certificate has expired the new ones stay,
@@ -216,7 +212,7 @@ func (c *committing) changedServices() []certs.Service {
 // new certificate is started again after ever longer pauses, which the kubelet keeps in memory.
 // Best effort: if it fails, the pause is waited for.
 func (c *committing) cutBackOff(ctx context.Context, begun []*restarting) {
-	bearable := maxBackOff
+	bearable := component.FirstBackOff
 	if !c.kubeletFindsAPI(ctx) {
 		bearable += coldStart
 	}
