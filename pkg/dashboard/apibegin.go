@@ -131,5 +131,9 @@ func (c *apiCall) liftDeadlines() (restore func()) {
 	control := http.NewResponseController(c.w)
 	_ = control.SetReadDeadline(time.Time{})
 	_ = control.SetWriteDeadline(time.Time{})
-	return func() { _ = control.SetWriteDeadline(time.Now().Add(responseTimeout)) }
+	release := keepConnection(c.r.Context())
+	return func() {
+		release()
+		_ = control.SetWriteDeadline(time.Now().Add(responseTimeout))
+	}
 }

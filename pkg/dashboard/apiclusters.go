@@ -51,12 +51,8 @@ type apiCertificates struct {
 
 // apiTask is a scan.
 type apiTask struct {
-	Running      bool       `json:"running"`
-	Began        *time.Time `json:"began,omitempty" doc:"of the running scan"`
-	Ended        *time.Time `json:"ended,omitempty" doc:"of the last scan"`
-	Error        string     `json:"error,omitempty" doc:"of the last scan"`
-	Hint         string     `json:"hint,omitempty"`
-	Certificates string     `json:"certificates" doc:"address of the certificates"`
+	apiReading
+	Certificates string `json:"certificates" doc:"address of the certificates"`
 }
 
 // timeOrNil is a time for a document; nil: it is not known.
@@ -130,12 +126,9 @@ func (s *Server) readCertificates(call *apiCall) (v1alpha1.CertificateList, erro
 
 // startAPIScan starts a scan unless one is running.
 func (s *Server) startAPIScan(call *apiCall, _ nothing) (apiTask, error) {
-	named, err := s.contextByID(call.r.PathValue("id"))
+	named, err := s.contextPermitted(call, RightScan)
 	if err != nil {
 		return apiTask{}, err
-	}
-	if why := s.deniedReason(call.r.Context(), named, RightScan); why != "" {
-		return apiTask{}, notPermitted(why)
 	}
 	s.beginScan(named)
 	return s.describeScan(call, named), nil
@@ -150,11 +143,5 @@ func (s *Server) readScan(call *apiCall) (apiTask, error) {
 }
 
 func (s *Server) describeScan(call *apiCall, c Context) apiTask {
-	last := s.scans.latestResult(c.Name)
-	out := apiTask{Running: last.Running, Ended: timeOrNil(last.Ended), Certificates: call.addressOf(apiClusterPath(clusterID(c.Name), "certificates"))}
-	if last.Running {
-		out.Began = timeOrNil(last.Began)
-	}
-	out.Error, out.Hint = errorParts(last.Err)
-	return out
+	return apiTask{apiReading: describeReading(s.scans.latestResult(c.Name)), Certificates: call.addressOf(apiClusterPath(clusterID(c.Name), "certificates"))}
 }

@@ -85,12 +85,23 @@ func TestAnswersAreAsTheDescriptionHasThem(t *testing.T) {
 	for _, path := range []string{"/v3", "/v3/schemas", "/v3/clusters", "/v3/clusters?x=y", "/v3/clusters/prod", "/v3/clusters/broken", "/v3/clusters/x",
 		"/api/v1/openapi.json", "/api/v1/clusters", prodPath, "/api/v1/clusters/x", prodPath + "/certificates", "/api/v1/clusters/broken/certificates",
 		prodPath + "/scan", "/api/v1/clusters/x/scan", prodPath + "/plans/x", prodPath + "/rotations", "/api/v1/clusters/x/rotations",
+		prodPath + "/history", "/api/v1/clusters/x/history", prodPath + "/history/7f3c2a", "/api/v1/clusters/x/history/7f3c2a", prodPath + "/marks", "/api/v1/clusters/x/marks",
 		prodPath + "/rotations/x", prodPath + "/rotations/x/events"} {
 		send(http.MethodGet, path, "")
 	}
-	for _, path := range []string{"/v3/clusters/prod?action=x", "/api/v1/clusters/x/scan", prodPath + "/plans", prodPath + "/plans/x/cancel", prodPath + "/rotations", prodPath + "/rotations/x/stop"} {
+	for _, path := range []string{"/v3/clusters/prod?action=x", prodPath + "/marks", prodPath + "/marks/x/delete", "/api/v1/clusters/x/scan", prodPath + "/plans", prodPath + "/plans/x/cancel", prodPath + "/rotations", prodPath + "/rotations/x/stop"} {
 		send(http.MethodPost, path, "{}")
 	}
+	send(http.MethodPost, "/api/v1/clusters/x/history", "")
+	send(http.MethodPost, "/api/v1/clusters/x/history/7f3c2a", "")
+	send(http.MethodPost, prodPath+"/history", "")
+	send(http.MethodPost, prodPath+"/history/7f3c2a", "")
+	awaitDocument(c, prodPath+"/history", func(now apiHistory) bool { return now.History != nil })
+	awaitDocument(c, prodPath+"/history/7f3c2a", func(now apiRecords) bool { return now.Rotation != nil })
+	send(http.MethodGet, prodPath+"/history", "")
+	send(http.MethodGet, prodPath+"/history/7f3c2a", "")
+	send(http.MethodPost, prodPath+"/marks", `{"service":"etcd","reason":"leaked"}`)
+	send(http.MethodPost, prodPath+"/marks/admin-x7k2p/delete", "")
 	send(http.MethodPost, prodPath+"/scan", "")
 	awaitDocument(c, prodPath+"/scan", func(now apiTask) bool { return !now.Running })
 	send(http.MethodGet, prodPath+"/certificates", "")
@@ -125,6 +136,8 @@ func TestDescriptionOfBodiesIsWhatIsRead(t *testing.T) {
 		switch name {
 		case "Choice":
 			_, err = readBody[apiChoice](r)
+		case "MarkChoice":
+			_, err = readBody[apiMarkChoice](r)
 		case "Start":
 			_, err = readBody[apiStart](r)
 		default:
@@ -135,6 +148,7 @@ func TestDescriptionOfBodiesIsWhatIsRead(t *testing.T) {
 	for body, accepted := range map[[2]string]bool{
 		{"Choice", `{"services":["etcd"]}`}: true, {"Choice", `{"all":true,"nodes":["cp1"],"restart":"never"}`}: true, {"Choice", `{"all":"yes"}`}: false,
 		{"Choice", `{"plan":"x"}`}: false, {"Start", `{"plan":"x"}`}: true, {"Start", `{"all":true}`}: true, {"Start", `{"plan":7}`}: false,
+		{"MarkChoice", `{"service":"etcd","nodes":["cp1"],"reason":"x"}`}: true, {"MarkChoice", `{"service":"etcd","reason":"x","node":"cp1"}`}: false,
 		{"V3RotateInput", `{"services":"etcd"}`}: true, {"V3RotateInput", `{"services":["etcd"]}`}: true, {"V3RotateInput", `{"services":null}`}: true,
 		{"V3RotateInput", `{"services":7}`}: false, {"V3RotateInput", `{"x":1}`}: false, {"V3RotateInput", `{"caCertificates":"no"}`}: false,
 	} {

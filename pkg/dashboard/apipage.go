@@ -48,6 +48,12 @@ func (s *Server) showAPI(w http.ResponseWriter, r *http.Request) {
 	last := s.awaitState(r.Context(), named)
 	known := s.work.newestIDs(named.Name)
 	known["id"] = clusterID(named.Name)
+	if journals := s.journals.latestResult(named.Name).Value; journals != nil && len(journals.Items) > 0 {
+		known["journal"] = journals.Items[0].ID
+	}
+	if last.Value != nil && len(last.Value.Marks) > 0 {
+		known["mark"] = last.Value.Marks[0].Name
+	}
 	for _, route := range apiRoutes() {
 		if !strings.Contains(route.Path, "{id}") {
 			continue

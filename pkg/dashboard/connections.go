@@ -13,7 +13,8 @@ const maxConnections = 512
 
 // openConnections bounds the connections of an HTTP server. One more closes the connection that has
 // been without a request for the longest time. Where every other has a request, it closes the one
-// whose request began first. Streams of events stay open: they have a bound of their own.
+// whose request began first. Streams of events, and requests that wait for a plan, keep theirs: both
+// have a bound of their own.
 type openConnections struct {
 	most int
 
@@ -26,7 +27,7 @@ type openConnections struct {
 type connectionState struct {
 	changed int // number of its last change
 	busy    bool
-	streams int
+	kept    int // by requests that wait for long
 }
 
 func newOpenConnections(most int) *openConnections {
@@ -72,7 +73,7 @@ func (o *openConnections) changeState(conn net.Conn, state http.ConnState) net.C
 func (o *openConnections) removeSurplus(added net.Conn) net.Conn {
 	var surplus net.Conn
 	for conn, state := range o.byConn {
-		if conn == added || state.streams > 0 {
+		if conn == added || state.kept > 0 {
 			continue
 		}
 		if surplus == nil || state.goesBefore(o.byConn[surplus]) {
@@ -96,21 +97,21 @@ type connectionKey struct{}
 
 // addToContext is called by the server for each new connection.
 func (o *openConnections) addToContext(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, connectionKey{}, func(streams int) {
+	return context.WithValue(ctx, connectionKey{}, func(more int) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if known := o.byConn[conn]; known != nil {
-			known.streams += streams
+			known.kept += more
 		}
 	})
 }
 
 // keepConnection keeps the connection of a request open until release is called.
 func keepConnection(ctx context.Context) (release func()) {
-	addStreams, known := ctx.Value(connectionKey{}).(func(int))
+	addKept, known := ctx.Value(connectionKey{}).(func(int))
 	if !known { // without a server, as in a test
 		return func() {}
 	}
-	addStreams(1)
-	return func() { addStreams(-1) }
+	addKept(1)
+	return func() { addKept(-1) }
 }

@@ -36,14 +36,19 @@ func (s *Server) startJournals(w http.ResponseWriter, r *http.Request) {
 	if !found || s.refuseWithout(w, r, named, RightScan) {
 		return
 	}
-	s.journals.startCall(s.background, named.Name, func(ctx context.Context) (v1alpha1.RotationList, error) {
-		cluster, err := s.options.Clusters.Open(named.Name)
+	s.beginJournals(named)
+	s.redirectTo(w, r, clusterPath(named.Name)+"#history")
+}
+
+// beginJournals reads the journals of a cluster in the background, unless they are being read.
+func (s *Server) beginJournals(c Context) {
+	s.journals.startCall(s.background, c.Name, func(ctx context.Context) (v1alpha1.RotationList, error) {
+		cluster, err := s.options.Clusters.Open(c.Name)
 		if err != nil {
 			return v1alpha1.RotationList{}, err
 		}
 		return cluster.Rotations(ctx)
 	})
-	s.redirectTo(w, r, clusterPath(named.Name)+"#history")
 }
 
 // historyView is the page of one rotation in the journals.
@@ -74,14 +79,19 @@ func (s *Server) startRecords(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := r.PathValue("id")
-	s.records.startCall(s.background, recordsKey(named.Name, id), func(ctx context.Context) (v1alpha1.RotationHistory, error) {
-		cluster, err := s.options.Clusters.Open(named.Name)
+	s.beginRecords(named, id)
+	s.redirectTo(w, r, clusterPath(named.Name, "history", id))
+}
+
+// beginRecords reads the records of a rotation in the background, unless they are being read.
+func (s *Server) beginRecords(c Context, id string) {
+	s.records.startCall(s.background, recordsKey(c.Name, id), func(ctx context.Context) (v1alpha1.RotationHistory, error) {
+		cluster, err := s.options.Clusters.Open(c.Name)
 		if err != nil {
 			return v1alpha1.RotationHistory{}, err
 		}
 		return cluster.Records(ctx, id)
 	})
-	s.redirectTo(w, r, clusterPath(named.Name, "history", id))
 }
 
 func (s *Server) showHistory(w http.ResponseWriter, r *http.Request) {

@@ -51,16 +51,23 @@ var fingerprintDigits = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // parseMark reads the form.
 func parseMark(form url.Values) (Mark, error) {
-	services, err := certs.ParseServices([]string{form.Get("service")})
+	return checkMark(Mark{Service: certs.Service(form.Get("service")), Nodes: form["node"], Fingerprint: form.Get("fingerprint"), Reason: form.Get("reason")})
+}
+
+// checkMark returns a mark as it is created.
+func checkMark(mark Mark) (Mark, error) {
+	services, err := certs.ParseServices([]string{string(mark.Service)})
 	if err != nil {
 		return Mark{}, err
 	}
-	nodes, err := parseNodes(form["node"])
+	nodes, err := parseNodes(mark.Nodes)
 	if err != nil {
 		return Mark{}, err
 	}
-	mark := Mark{Service: services[0], Nodes: nodes, Reason: strings.TrimSpace(form.Get("reason"))}
-	mark.Fingerprint = strings.ToLower(strings.NewReplacer(":", "", " ", "").Replace(form.Get("fingerprint")))
+	mark.Service = services[0]
+	mark.Nodes = nodes
+	mark.Reason = strings.TrimSpace(mark.Reason)
+	mark.Fingerprint = strings.ToLower(strings.NewReplacer(":", "", " ", "").Replace(mark.Fingerprint))
 	switch {
 	case mark.Fingerprint != "" && !fingerprintDigits.MatchString(mark.Fingerprint):
 		return Mark{}, errors.New("the fingerprint is not a SHA-256: 64 hex digits, with or without colons")

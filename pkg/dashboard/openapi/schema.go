@@ -105,7 +105,7 @@ func componentName(t reflect.Type) string {
 	if generic {
 		of = strings.TrimSuffix(of, "]")
 		of = of[strings.LastIndex(of, ".")+1:]
-		name = upperFirst(strings.TrimPrefix(of, "api")) + name
+		name += "Of" + upperFirst(strings.TrimPrefix(of, "api"))
 	}
 	return name
 }

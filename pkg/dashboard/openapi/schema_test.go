@@ -42,7 +42,7 @@ func TestSchemasAreAsJSONIsWritten(t *testing.T) {
 	_ = apiItem{}.hidden
 	text := object{"type": "string"}
 	assert.Equal(t, object{
-		"ItemList": object{"type": "object", "required": []string{"items"}, "properties": object{
+		"ListOfItem": object{"type": "object", "required": []string{"items"}, "properties": object{
 			"items": object{"type": []string{"array", "null"}, "items": object{"$ref": "#/components/schemas/Item"}}}},
 		"Item": object{"type": "object", "required": []string{"color", "facts", "names", "seen"}, "properties": object{
 			"names":  object{"type": []string{"array", "null"}, "items": text, "description": "the names"},
