@@ -10,9 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event/eventtest"
 )
@@ -96,23 +99,63 @@ func TestDocumentedSchemasAcceptPublishedEvents(t *testing.T) {
 	}
 }
 
-// TestDocumentedReportIsAccepted publishes the example of the document.
-func TestDocumentedReportIsAccepted(t *testing.T) {
+var (
+	documentedCommand = regexp.MustCompile(`(?s)\nnats pub --jetstream --inbox-prefix (\S+) (\S+) \\\n([^\n]*)'(\{.*?\}\})'\n`)
+	documentedHeader  = regexp.MustCompile(`-H ['"](\S+): ([^'"]+)['"]`)
+)
+
+// publishDocumented does what the only "nats pub" of the document with this inbox does: as its user,
+// with its subject, headers and payload.
+func (s *site) publishDocumented(role string) *jetstream.PubAck {
+	s.t.Helper()
 	text, err := os.ReadFile(document)
-	require.NoError(t, err)
-	found := regexp.MustCompile(`(?s)nats pub [^\n]* (rotate-certs-compromised\S+) \\\n[^\n]*'(\{.*?\}\})'\n`).FindStringSubmatch(string(text))
-	require.NotNil(t, found)
-	b := openReady(t, testConfig(t))
-	_, js := raw(t, b)
-	ack, err := js.Publish(t.Context(), found[1], []byte(found[2]))
-	require.NoError(t, err)
-	require.Equal(t, CompromisedStream("prod"), ack.Stream)
+	require.NoError(s.t, err)
+	var found [][]string
+	for _, command := range documentedCommand.FindAllStringSubmatch(string(text), -1) {
+		if command[1] == inboxPrefix+role {
+			found = append(found, command)
+		}
+	}
+	require.Len(s.t, found, 1)
+	msg := nats.NewMsg(found[0][2])
+	msg.Data = []byte(found[0][4])
+	for _, header := range documentedHeader.FindAllStringSubmatch(found[0][3], -1) {
+		msg.Header.Set(header[1], header[2])
+	}
+	require.Len(s.t, msg.Header, 2, found[0][3])
+	js, err := jetstream.New(s.dialServer(role))
+	require.NoError(s.t, err)
+	ack, err := js.PublishMsg(s.t.Context(), msg)
+	require.NoError(s.t, err)
+	return ack
+}
+
+// TestDocumentedReportIsAccepted, from the user of the document.
+func TestDocumentedReportIsAccepted(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	b := openReady(t, s.busConfig())
+	require.Equal(t, CompromisedStream("prod"), s.publishDocumented(roleIncidentResponder).Stream)
+	require.True(t, s.publishDocumented(roleIncidentResponder).Duplicate, "the same id is the same report")
 	got := make(chan event.Event, 1)
 	background(t, b.ReceiveCompromised, func(_ context.Context, e event.Event) error { got <- e; return nil })
 	e := receive(t, got)
 	require.Equal(t, "incident-4711", e.ID)
 	require.Regexp(t, "^nats-", e.ObjectName())
 	require.Equal(t, eventtest.All()[2], e.Data)
+}
+
+// TestDocumentedRequestIsAccepted, from the user fleet of the cluster that asks in the document.
+func TestDocumentedRequestIsAccepted(t *testing.T) {
+	s := newSite(t, askedRoot+".v1.*.prod", askedRoot+".v1.*.staging")
+	s.start()
+	b := openReady(t, s.busConfig())
+	got := receiveAsked(t, b)
+	require.Equal(t, AskedStream("prod"), s.publishDocumented(roleFleet).Stream)
+	e := receive(t, got)
+	require.Equal(t, "change-815", e.ID)
+	require.Equal(t, event.RotationAsked{Services: []certs.Service{certs.Kubelet}, Cluster: "staging", User: "jane"}, e.Data)
+	require.Eventually(t, func() bool { return b.Stats().Handled == 1 }, soon, tick)
 }
 
 func fenced(language, text string) string { return "```" + language + "\n" + text + "```\n" }
