@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// An error and its hint are two values: package hint alone knows how they are printed. Tests
-// compare what is printed, and test/lab is a module of its own.
+// An error and its hint are two values: package hint alone, and that of the lab, know how they are
+// printed. Tests compare what is printed.
 func TestHintsAreNotPartOfErrorTexts(t *testing.T) {
 	files := 0
-	for _, directory := range []string{"cmd", "pkg", "plugin", "watcher"} {
+	for _, directory := range []string{"cmd", "pkg", "plugin", "watcher", "test"} {
 		err := filepath.WalkDir(filepath.Join(top, directory), func(path string, e fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || filepath.Base(filepath.Dir(path)) == "hint" {
 				return err
@@ -26,7 +26,7 @@ func TestHintsAreNotPartOfErrorTexts(t *testing.T) {
 				return err
 			}
 			for _, at := range findHints(file) {
-				t.Errorf("%s: a text holds a hint: use pkg/hint", positions.Position(at))
+				t.Errorf("%s: a text holds a hint: use package hint", positions.Position(at))
 			}
 			return nil
 		})

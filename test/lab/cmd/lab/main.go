@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 )
 
 // command is one subcommand.
@@ -45,7 +47,7 @@ func main() {
 		if errors.Is(err, flag.ErrHelp) {
 			os.Exit(0)
 		}
-		fmt.Fprintln(os.Stderr, "lab:", err)
+		fmt.Fprintln(os.Stderr, "lab:", hint.TextOf(err))
 		os.Exit(1)
 	}
 }

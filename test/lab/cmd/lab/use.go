@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/lab"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/parts"
 )
@@ -17,7 +18,7 @@ func run(args []string) error {
 	}
 	argv := afterDashes(flags.Args())
 	if len(argv) == 0 {
-		return errors.New("run: a command is missing\nhint: lab run -- kubectl get nodes")
+		return hint.AddTo(errors.New("run: a command is missing"), "lab run -- kubectl get nodes")
 	}
 	l, err := lab.Open(*name)
 	if err != nil {
@@ -33,7 +34,7 @@ func execute(args []string) error {
 	}
 	argv := flags.Args()
 	if len(argv) < 2 || len(afterDashes(argv[1:])) == 0 {
-		return errors.New("exec: a node and a command are needed\nhint: lab exec cp1 -- systemctl status kubelet")
+		return hint.AddTo(errors.New("exec: a node and a command are needed"), "lab exec cp1 -- systemctl status kubelet")
 	}
 	l, err := lab.Open(*name)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 )
 
 func TestMerge(t *testing.T) {
@@ -51,7 +53,7 @@ func TestParseOverridesRefuses(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseOverrides([]byte(test.text))
-			if err == nil || !strings.Contains(err.Error(), test.want) {
+			if err == nil || !strings.Contains(hint.TextOf(err), test.want) {
 				t.Errorf("got %v, want an error with %q", err, test.want)
 			}
 		})

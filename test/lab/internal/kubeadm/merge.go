@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 )
 
 // document is one YAML document as plain maps, lists and scalars.
@@ -43,8 +45,8 @@ func ParseOverrides(data []byte) (Overrides, error) {
 				i+1, kind, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 		}
 		if version := doc["apiVersion"]; version != want {
-			return nil, fmt.Errorf("parse kubeadm configuration, document %d: apiVersion of a %s is %v\nhint: use %s",
-				i+1, kind, version, want)
+			return nil, hint.AddTo(fmt.Errorf("parse kubeadm configuration, document %d: apiVersion of a %s is %v",
+				i+1, kind, version), "use %s", want)
 		}
 		if _, twice := overrides[kind]; twice {
 			return nil, fmt.Errorf("parse kubeadm configuration, document %d: there is already a %s", i+1, kind)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/node"
 )
 
@@ -54,7 +55,7 @@ func (l *Lab) BecomeOn(name string, argv []string) error {
 		return err
 	}
 	if !n.Leader.Alive() {
-		return fmt.Errorf("node %q is off\nhint: lab start %s", name, name)
+		return hint.AddTo(fmt.Errorf("node %q is off", name), "lab start %s", name)
 	}
 	command := node.Enter(n.Leader, argv...)
 	path, err := exec.LookPath(command[0])

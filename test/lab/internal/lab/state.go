@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/cgroup"
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/netns"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/node"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/process"
@@ -68,7 +69,7 @@ func (l *Lab) Kubeconfig() string { return l.path("kubeconfig") }
 func Open(name string) (*Lab, error) {
 	data, err := os.ReadFile(filepath.Join(dirOf(name), "lab.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no lab %q: %w\nhint: lab up --name %s", name, fs.ErrNotExist, name)
+		return nil, hint.AddTo(fmt.Errorf("there is no lab %q: %w", name, fs.ErrNotExist), "lab up --name %s", name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the state of lab %q: %w", name, err)
@@ -105,7 +106,7 @@ func (l *Lab) Node(name string) (*Node, error) {
 		}
 		names += " " + l.Nodes[i].Name
 	}
-	return nil, fmt.Errorf("lab %q has no node %q\nhint: it has%s", l.Spec.Name, name, names)
+	return nil, hint.AddTo(fmt.Errorf("lab %q has no node %q", l.Spec.Name, name), "it has%s", names)
 }
 
 // clusterSize is how many of the machines are nodes of the cluster.

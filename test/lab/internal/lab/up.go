@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/kubeadm"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/parts"
 )
@@ -65,7 +66,7 @@ func Up(spec Spec, log io.Writer) (*Lab, error) {
 	l := &Lab{Spec: spec, Nodes: spec.plan(), APIPort: config.BindPort(), KubectlPath: built.Kubectl(), Created: time.Now().UTC()}
 	l.progress, l.startOfClock = log, time.Now()
 	if err := l.boot(config, built); err != nil {
-		return nil, fmt.Errorf("boot lab %q: %w\nhint: what was started is kept for inspection; `lab down --name %s` removes it", spec.Name, err, spec.Name)
+		return nil, hint.AddTo(fmt.Errorf("boot lab %q: %w", spec.Name, err), "what was started is kept for inspection; `lab down --name %s` removes it", spec.Name)
 	}
 	return l, nil
 }
@@ -89,8 +90,8 @@ func findRunning(spec Spec, log io.Writer) (*Lab, error) {
 		return nil, nil
 	}
 	if difference := spec.difference(l.Spec); difference != "" {
-		return nil, fmt.Errorf("lab %q is running with another shape: asked for %s\nhint: `lab down --name %s` first, or choose another --name",
-			spec.Name, difference, spec.Name)
+		return nil, hint.AddTo(fmt.Errorf("lab %q is running with another shape: asked for %s", spec.Name, difference),
+			"`lab down --name %s` first, or choose another --name", spec.Name)
 	}
 	fmt.Fprintf(log, "lab %q is running already\n", spec.Name)
 	return l, nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/cgroup"
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/netns"
 	"github.com/rotate-certs/rotate-certs/test/lab/internal/process"
 )
@@ -139,7 +140,7 @@ func (n Node) Leader(supervisor process.ID, timeout time.Duration) (process.ID, 
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return process.ID{}, fmt.Errorf("node %q does not start\nhint: read %s", n.Name, n.ConsoleLog())
+	return process.ID{}, hint.AddTo(fmt.Errorf("node %q does not start", n.Name), "read %s", n.ConsoleLog())
 }
 
 // Enter returns the command line that runs argv on the node whose first

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 )
 
 // Cache is where parts are kept.
@@ -186,5 +188,5 @@ func FindSource() (string, error) {
 			}
 		}
 	}
-	return "", errors.New("the source of the lab, test/lab, is not found\nhint: run this from within the repository")
+	return "", hint.AddTo(errors.New("the source of the lab, test/lab, is not found"), "run this from within the repository")
 }

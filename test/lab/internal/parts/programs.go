@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 )
 
 const kubernetesModule = "k8s.io/kubernetes"
@@ -57,7 +59,7 @@ func (c Cache) kubernetesModFile() (string, error) {
 		}
 		names = append(names, name)
 	}
-	return "", fmt.Errorf("no module builds Kubernetes %q\nhint: there are %s", c.Kubernetes, strings.Join(names, ", "))
+	return "", hint.AddTo(fmt.Errorf("no module builds Kubernetes %q", c.Kubernetes), "there are %s", strings.Join(names, ", "))
 }
 
 // requiredKubernetes returns the version of Kubernetes that a go.mod requires.

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 )
 
 const suite = "bookworm"
@@ -29,7 +31,7 @@ func (c Cache) tree() (string, error) {
 		cmd := exec.Command("debootstrap", args...)
 		cmd.Stdout, cmd.Stderr = c.Log, c.Log
 		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("debootstrap: %w\nhint: its log is %s", err, filepath.Join(dir, "debootstrap/debootstrap.log"))
+			return hint.AddTo(fmt.Errorf("debootstrap: %w", err), "its log is %s", filepath.Join(dir, "debootstrap/debootstrap.log"))
 		}
 		// What must not be the same on two nodes, and what only takes space.
 		for _, path := range []string{"etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/resolv.conf"} {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rotate-certs/rotate-certs/test/lab/internal/hint"
 )
 
 func TestKubernetesVersionIsThatOfTheMinorVersionAskedFor(t *testing.T) {
@@ -25,7 +27,7 @@ func TestKubernetesVersionIsThatOfTheMinorVersionAskedFor(t *testing.T) {
 		}
 	}
 	_, err := Cache{Source: dir, Kubernetes: "1.3"}.KubernetesVersion()
-	if err == nil || !strings.Contains(err.Error(), "there are v1.37.2, 1.36") {
+	if err == nil || !strings.Contains(hint.TextOf(err), "there are v1.37.2, 1.36") {
 		t.Errorf("got %v, want an error that lists the versions", err)
 	}
 }
