@@ -109,6 +109,19 @@ func (p *page) ask(address, service string) {
 	p.awaitText("The rotation is asked for", stepLimit)
 }
 
+// awaitAnswer reloads the first page until its newest row of a rotation that was asked for has an
+// answer.
+func (p *page) awaitAnswer(address, service, answer string) {
+	p.t.Helper()
+	row := ""
+	err := poll(rotationLimit, func() bool {
+		p.open(address)
+		row = evaluate[string](p, `document.querySelector("tr:has(td[data-label=Answer])").innerText`)
+		return strings.Contains(row, service) && regexp.MustCompile(answer).MatchString(row)
+	})
+	require.NoError(p.t, err, "the newest row: %s", row)
+}
+
 // TestAskAnotherCluster has two watchers, each in its own cluster, that share a NATS. The page of
 // one shows the other, whose watcher carries out what its policy permits.
 func TestAskAnotherCluster(t *testing.T) {
@@ -142,9 +155,13 @@ func TestAskAnotherCluster(t *testing.T) {
 		return strings.Contains(here.kubectl(t, "--kubeconfig", other, "get", "events", "-A", "--field-selector", "reason=RequestRefused", "-o", "jsonpath={.items[*].message}"),
 			"browser-asker of cluster "+production+" asked for kube-controller-manager: refused")
 	}), "the other cluster refuses what its policy does not permit")
+	p.awaitAnswer(address, "kube-controller-manager", `refused\s+\S`)
+	p.assertAccessible("the first page with a refusal")
 	p.ask(address, "kube-scheduler")
 	require.NoError(t, poll(rotationLimit, func() bool {
 		return here.kubectl(t, "--kubeconfig", other, "get", "certificaterotations", "-o", "jsonpath={.items[*].status.completionTime}") != ""
 	}), "the other cluster rotates, to the end: what is not ended the next rotation would continue")
 	assert.NotEqual(t, before, here.fileSum(t, here.second, schedulerFile))
+	p.awaitAnswer(address, "kube-scheduler", `taken\s+CertificateRotation asked-\S+, Succeeded`)
+	p.assertAccessible("the first page with an answer")
 }
