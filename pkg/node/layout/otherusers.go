@@ -142,7 +142,10 @@ func (d *discovery) findReaders(programs []*program) {
 			d.readContainer(f, &f.pod.Spec.InitContainers[i], true)
 		}
 		for i := range f.pod.Spec.Containers {
-			d.readContainer(f, &f.pod.Spec.Containers[i], false)
+			c := &f.pod.Spec.Containers[i]
+			if !slices.ContainsFunc(programs, func(p *program) bool { return p.component.Manifest == f.path && p.component.ContainerName == c.Name }) {
+				d.readContainer(f, c, false)
+			}
 		}
 	}
 	d.readDockerContainers(programs)
@@ -204,9 +207,9 @@ func (d *discovery) readUnit(name string, packaged bool, runs, enabled func() bo
 	r := reader{files: map[string]bool{}, runs: runs, enabled: enabled, packaged: packaged, user: inventory.OtherUser{
 		Kind: inventory.OtherUnit, Name: name, Unit: name, Restartable: true, GraceSeconds: u.grace,
 	}}
-	files := resolver{workDir: u.workDir, mounts: u.mounts}
-	for _, file := range u.credentials {
-		d.noteFile(r.files, file)
+	files := u.fileResolver()
+	for _, m := range u.credentials {
+		d.noteFile(r.files, m.host)
 	}
 	for _, m := range u.mounts {
 		d.noteFile(r.files, m.host)

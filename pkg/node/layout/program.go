@@ -109,8 +109,7 @@ func (d *discovery) fromProcess(p process) *program {
 		out.component.Unit = p.place.unit
 		if u, ok := d.loadedUnit(p.place.unit); ok {
 			out.env = u.env
-			out.files.workDir = u.workDir
-			out.files.mounts = u.mounts
+			out.files = u.fileResolver()
 		}
 		if p.place.container {
 			out.files = d.containerResolver(p.pid)
@@ -166,10 +165,11 @@ func (d *discovery) fromPod(p process, note string) *program {
 
 // fromUnit describes a component that does not run by the unit that would start it.
 func fromUnit(u stoppedUnit) *program {
+	r, env := u.withVariables(u.unit.env)
 	return &program{
-		service: u.service, args: u.args, env: u.unit.env, files: resolver{workDir: u.unit.workDir, mounts: u.unit.mounts},
+		service: r.service, args: r.args, env: env, files: u.unit.fileResolver(),
 		component: inventory.Component{
-			Service: u.service, Runtime: inventory.Systemd, Unit: u.unit.name, Args: redactArgs(u.args), Note: "does not run",
+			Service: r.service, Runtime: inventory.Systemd, Unit: u.unit.name, Args: redactArgs(r.args), Note: "does not run",
 		},
 	}
 }

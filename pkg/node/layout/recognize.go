@@ -29,28 +29,34 @@ type recognized struct {
 	service certs.Service
 	args    arguments
 	direct  bool // the component itself, not a wrapper that names it
+	// script: the arguments are those in a script of a shell, which may hold variables.
+	script bool
+	// assigned are the variables that a wrapper or a script sets for the component.
+	assigned map[string]string
 }
 
 // recognizeArgs finds the component in a command line: by the base name of its first word, by
 // its second word in a multi-call binary, behind one wrapper or several, or within the script
 // of a shell.
 func recognizeArgs(argv []string) (recognized, bool) {
+	assigned := map[string]string{}
 	for depth := 0; depth < maxWrappers && len(argv) > 0; depth++ {
 		direct := depth == 0
 		first := programName(argv[0])
 		if s, ok := serviceNamed(first); ok {
-			return recognized{s, argv[1:], direct}, isComponent(s, argv[1:])
+			return recognized{service: s, args: argv[1:], direct: direct, assigned: assigned}, isComponent(s, argv[1:])
 		}
 		if isShell(first) {
-			return recognizeScript(argv[1:])
+			return recognizeScript(argv[1:], assigned)
 		}
 		if s, ok := hyperkubeComponent(first, argv[1:]); ok {
-			return recognized{s, argv[2:], direct}, true
+			return recognized{service: s, args: argv[2:], direct: direct, assigned: assigned}, true
 		}
 		command, known := behindWrapper(argv)
 		if !known {
 			return behindUnknown(argv, direct)
 		}
+		assignVariables(assigned, argv[1:len(argv)-len(command)])
 		argv = command
 	}
 	return recognized{}, false
@@ -70,40 +76,10 @@ func hyperkubeComponent(program string, args []string) (certs.Service, bool) {
 	return serviceNamed(args[0])
 }
 
-// recognizeScript finds the component in `sh -c "exec kube-apiserver --flag … >>log"`.
-func recognizeScript(args []string) (recognized, bool) {
-	// "-c" may stand together with other options: "-ec", "-lc".
-	i := slices.IndexFunc(args, func(a string) bool {
-		return strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.HasSuffix(a, "c")
-	})
-	if i < 0 || i+1 >= len(args) {
-		return recognized{}, false
-	}
-	words := splitWords(args[i+1])
-	for j, w := range words {
-		s, ok := serviceNamed(programName(w))
-		tested := j > 0 && slices.Contains([]string{"-e", "-f", "-r", "-x"}, words[j-1])
-		if !ok || tested || !hasFlag(words[j+1:]) || !isComponent(s, words[j+1:]) {
-			continue
-		}
-		rest := words[j+1:]
-		if end := slices.IndexFunc(rest, shellOperator); end >= 0 {
-			rest = rest[:end]
-		}
-		return recognized{s, rest, false}, true
-	}
-	return recognized{}, false
-}
-
 // isComponent reports whether a program with the name of a component was started as it: etcd is
 // also a proxy for clients of etcd on other machines, which is no member.
 func isComponent(s certs.Service, args []string) bool {
 	return s != certs.Etcd || len(args) == 0 || args[0] != "gateway" && args[0] != "grpc-proxy"
-}
-
-// shellOperator reports whether a word of a script ends a command's arguments.
-func shellOperator(w string) bool {
-	return strings.ContainsAny(w, "|;&<>") && !strings.HasPrefix(w, "-")
 }
 
 func isShell(name string) bool {

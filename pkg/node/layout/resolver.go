@@ -12,6 +12,7 @@ type mount struct {
 	container string
 	host      string // empty: not from the host, e.g. an emptyDir or a Secret
 	readOnly  bool
+	encrypted bool // the container sees the file's content decrypted
 }
 
 // resolver turns the paths that a component uses into the host's.
@@ -42,7 +43,9 @@ func (r resolver) hostPath(p string) (string, error) {
 	case best.container == "":
 		return "", fmt.Errorf("%q lies in the container's image, not on the host", p)
 	case best.host == "":
-		return "", fmt.Errorf("%q lies in a volume that is not a directory of the host", p)
+		return "", fmt.Errorf("%q lies in a volume, an image or credentials of its unit, not on the host", p)
+	case best.encrypted:
+		return "", fmt.Errorf("%q is the decrypted content of %q, which is not inspected", p, best.host)
 	}
 	return path.Join(best.host, strings.TrimPrefix(p, best.container)), nil
 }

@@ -14,6 +14,7 @@ import (
 // returns the components among them, with the processes that run them.
 func (d *discovery) staticPods(manifests string, running []process) []*program {
 	var out []*program
+	var opaque []opaqueContainer
 	for _, file := range d.manifestFiles(manifests) {
 		data, err := d.root.ReadFile(file)
 		if err != nil {
@@ -25,10 +26,12 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 			d.notInspected(serviceOfFile(file), file, err.Error())
 			continue
 		}
-		d.pods = append(d.pods, manifestFile{file, p})
+		f := manifestFile{file, p}
+		d.pods = append(d.pods, f)
 		for i := range p.Spec.Containers {
 			found, ok := fromContainer(p, &p.Spec.Containers[i], running)
 			if !ok {
+				opaque = append(opaque, opaqueContainer{f, &p.Spec.Containers[i]})
 				continue
 			}
 			if i := slices.IndexFunc(out, func(o *program) bool { return o.service == found.service }); i >= 0 {
@@ -39,7 +42,55 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 			out = append(out, found)
 		}
 	}
+	for _, o := range opaque {
+		if found := d.fromOpaque(o, running, out); found != nil {
+			out = append(out, found)
+		}
+	}
 	return out
+}
+
+// opaqueContainer is a static pod's container with a command that is no known component.
+type opaqueContainer struct {
+	manifestFile
+
+	container *container
+}
+
+// namedService is the component that a container has the name of, or its pod if that has no other.
+func (o opaqueContainer) namedService() (certs.Service, bool) {
+	if s, ok := serviceNamed(o.container.Name); ok {
+		return s, true
+	}
+	if len(o.pod.Spec.Containers) > 1 {
+		return "", false
+	}
+	return serviceNamed(o.pod.Metadata.Name)
+}
+
+// fromOpaque describes a component behind a program that is not known, such as a script of its own
+// image, by its process. Nil for a container that is named for none, or for one that is known.
+func (d *discovery) fromOpaque(o opaqueContainer, running []process, known []*program) *program {
+	service, ok := o.namedService()
+	if !ok || slices.ContainsFunc(known, func(p *program) bool { return p.service == service }) {
+		return nil
+	}
+	proc, ok := runningAs(recognized{service: service}, running)
+	if !ok {
+		d.notInspected(service, o.path, fmt.Sprintf("its command is behind a program that is not known (%q), and it does not run: its certificates are not known",
+			firstWord(slices.Concat(o.container.Command, o.container.Args))))
+		return nil
+	}
+	out := podComponent(o.pod, o.container, recognized{service: service, args: proc.args}, o.container.literalVariables(), running)
+	out.component.Manifest = o.path
+	return out
+}
+
+func firstWord(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
 }
 
 // noteSecondManifest reports another manifest of a component: a copy of the first one, of whose
@@ -102,6 +153,12 @@ func fromContainer(p *pod, c *container, running []process) (*program, bool) {
 	if !ok {
 		return nil, false
 	}
+	r, env = r.withVariables(env)
+	return podComponent(p, c, r, env, running), true
+}
+
+// podComponent describes the component r that a container of a static pod runs.
+func podComponent(p *pod, c *container, r recognized, env map[string]string, running []process) *program {
 	out := &program{
 		service: r.service, args: r.args, env: env, files: p.pathResolver(c, env), isolated: !p.Spec.HostNetwork,
 		component: inventory.Component{
@@ -113,8 +170,8 @@ func fromContainer(p *pod, c *container, running []process) (*program, bool) {
 		out.component.PID = proc.pid
 		out.component.StartedAt = proc.started
 		// The manifest takes precedence, since a restart will use it. Only values that the API
-		// server provides ($(POD_IP) from a fieldRef) are taken from the process.
-		if slices.ContainsFunc(r.args, func(a string) bool { return strings.Contains(a, "$(") }) {
+		// server provides ($(POD_IP) from a fieldRef), or a script, are taken from the process.
+		if r.hasVariable() {
 			out.args = proc.args
 		}
 	} else {
@@ -124,7 +181,7 @@ func fromContainer(p *pod, c *container, running []process) (*program, bool) {
 	if out.isolated {
 		out.component.Note = "has a network of its own, so its endpoints are not reachable from the node"
 	}
-	return out, true
+	return out
 }
 
 // runningAs finds a static pod's process: the same arguments first, else the same

@@ -25,10 +25,14 @@ func (d *discovery) stoppedContainers(services []certs.Service) []*program {
 			continue
 		}
 		services = slices.DeleteFunc(slices.Clone(services), func(s certs.Service) bool { return s == r.service })
-		p := &program{service: r.service, args: r.args, files: c.fileResolver(), containerID: c.ID, env: map[string]string{}}
+		p := &program{files: c.fileResolver(), containerID: c.ID}
+		env := map[string]string{}
 		for _, assignment := range c.Config.Env {
-			keepEtcdVariable(p.env, assignment)
+			keepEtcdVariable(env, assignment)
 		}
+		r, p.env = r.withVariables(env)
+		p.service = r.service
+		p.args = r.args
 		p.component = inventory.Component{Service: r.service, Args: redactArgs(r.args), Note: "does not run"}
 		d.restartByDocker(p, c)
 		out = append(out, p)

@@ -59,12 +59,13 @@ type unit struct {
 	env       map[string]string
 	workDir   string
 	killMode  string // as written; empty: systemd's default, control-group
-	// credentials are the files of LoadCredential, and mounts those of BindPaths and
-	// BindReadOnlyPaths.
-	credentials []string
+	// credentials are the files of LoadCredential, by the names that the service has them under, and
+	// mounts those of BindPaths and BindReadOnlyPaths.
+	credentials []mount
 	mounts      []mount
-	grace       int64 // TimeoutStopSec in seconds; 0: not set, or no limit
-	preset      bool  // comes with a package: counts only where it is enabled
+	unitPaths
+	grace  int64 // TimeoutStopSec in seconds; 0: not set, or no limit
+	preset bool  // comes with a package: counts only where it is enabled
 }
 
 // loadUnit reads a unit and its drop-ins; false where there is none, or where it is
@@ -144,8 +145,8 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 		case "LoadCredential", "LoadCredentialEncrypted":
 			if value == "" {
 				u.credentials = nil
-			} else if _, file, ok := strings.Cut(value, ":"); ok && path.IsAbs(file) {
-				u.credentials = append(u.credentials, path.Clean(file))
+			} else if id, file, ok := strings.Cut(value, ":"); ok && path.IsAbs(file) {
+				u.credentials = append(u.credentials, mount{container: path.Join(u.credentialsDir(), id), host: path.Clean(file), encrypted: l.name != "LoadCredential"})
 			}
 		case "BindPaths", "BindReadOnlyPaths":
 			if value == "" {
@@ -158,6 +159,8 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 			u.killMode = value
 		case "WorkingDirectory":
 			u.workDir = strings.TrimPrefix(value, "-")
+		default:
+			u.applyPath(l.name, value)
 		}
 	}
 	// Files take precedence over Environment=, in any order in the unit.
@@ -166,6 +169,7 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 			maps.Copy(u.env, parseEnvFile(string(data)))
 		}
 	}
+	u.completePaths(root)
 }
 
 // addToList adds a value to a list; an empty value resets the list.

@@ -146,7 +146,7 @@ func behindUnknown(argv []string, whole bool) (recognized, bool) {
 		s, ok := serviceNamed(programName(argv[i]))
 		rest := arguments(argv[i+1:])
 		if ok && isComponent(s, rest) && slices.ContainsFunc(distinctive[s], func(f string) bool { _, set := rest.lookupFlag(f); return set }) {
-			return recognized{s, rest, false}, true
+			return recognized{service: s, args: rest}, true
 		}
 	}
 	return recognized{}, false

@@ -1,0 +1,125 @@
+package layout
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/inventory"
+	"github.com/rotate-certs/rotate-certs/pkg/node/layout/layouttest"
+)
+
+// writeAPIServerPod adds a static pod kube-apiserver whose container has some fields, as JSON.
+func writeAPIServerPod(n *layouttest.Node, fields string) {
+	n.WriteFile("/etc/kubernetes/manifests/kube-apiserver.yaml", `{"kind": "Pod", "metadata": {"name": "kube-apiserver", "namespace": "kube-system"}, "spec": {"hostNetwork": true,
+		"containers": [{"name": "kube-apiserver", "image": "registry.example/apiserver:v1", "volumeMounts": [{"name": "pki", "mountPath": "/pki"}], `+fields+`}],
+		"volumes": [{"name": "pki", "hostPath": {"path": "/etc/kubernetes/pki"}}]}}`)
+}
+
+const apiServerPair = "kube-apiserver apiserver Pair /etc/kubernetes/pki/a.crt /etc/kubernetes/pki/a.key"
+
+// apiServerPairs are the summaries of the API server's certificates.
+func apiServerPairs(l Layout) []string {
+	var out []string
+	for _, c := range l.Node.Certificates {
+		if c.Service == certs.KubeAPIServer {
+			out = append(out, summarize(c))
+		}
+	}
+	return out
+}
+
+// TestComponentInAScript: a static pod starts the component in a script for a shell. It is read from
+// the manifest, whether it runs or not.
+func TestComponentInAScript(t *testing.T) {
+	for name, fields := range map[string]string{
+		"continued lines":         `"command": ["/bin/sh"], "args": ["-c", "set -e\n# kube-apiserver --v=9\nexec kube-apiserver \\\n  --tls-cert-file=/pki/a.crt\\\n --tls-private-key-file \\\n  /pki/a.key\n"]`,
+		"several commands":        `"command": ["/bin/sh", "-c", "chmod +x /usr/bin/kube-apiserver && kube-apiserver --tls-cert-file=/pki/a.crt --tls-private-key-file=/pki/a.key; exit 1"]`,
+		"variables of the pod":    `"command": ["/bin/sh", "-c", "exec kube-apiserver --tls-cert-file=${PKI}/a.crt --tls-private-key-file=$PKI/a.key"], "env": [{"name": "PKI", "value": "/pki"}]`,
+		"variables of the script": `"command": ["/bin/sh", "-c", "export DIR=/pki; PKI=$DIR; exec kube-apiserver --tls-cert-file=${PKI}/a.crt --tls-private-key-file=$PKI/a.key"]`,
+		"arguments of the script": `"command": ["/bin/sh", "-c", "exec kube-apiserver \"$@\"", "--"], "args": ["--tls-cert-file=/pki/a.crt", "--tls-private-key-file=/pki/a.key"]`,
+		"all of it are arguments": `"command": ["/bin/bash", "-ec", "exec \"$@\"", "run", "kube-apiserver", "--tls-cert-file=/pki/a.crt", "--tls-private-key-file=/pki/a.key"]`,
+	} {
+		for _, runs := range []bool{false, true} {
+			n := layouttest.NewNode(t)
+			n.KubeadmWorker()
+			writeAPIServerPod(n, fields)
+			if runs { // with other files than those of its manifest, which its next start takes
+				n.AddProcess(400, layouttest.StaticPodCgroup("a"), "kube-apiserver", "--tls-cert-file=/pki/b.crt", "--tls-private-key-file=/pki/b.key")
+			}
+			if got := apiServerPairs(DiscoverNode(n.Root, Options{})); !slices.Equal(got, []string{apiServerPair}) {
+				t.Errorf("%s, runs %v: %q", name, runs, got)
+			}
+		}
+	}
+}
+
+// TestComponentWhoseArgumentsOnlyItsProcessHas: a script that cannot be evaluated, or a program that
+// is not known. The arguments are those of the process, and where none runs it is left out by name.
+func TestComponentWhoseArgumentsOnlyItsProcessHas(t *testing.T) {
+	for name, fields := range map[string]string{
+		"a command in a script":       `"command": ["/bin/sh", "-c", "exec kube-apiserver --tls-cert-file=$(find /pki -name a.crt) --tls-private-key-file=$KEY"]`,
+		"a script of the image":       `"command": ["/scripts/run.sh"]`,
+		"with arguments":              `"command": ["/scripts/run.sh"], "args": ["--tls-cert-file=/x"]`,
+		"the entrypoint of the image": `"env": []`,
+	} {
+		n := layouttest.NewNode(t)
+		n.KubeadmWorker()
+		kubeadmFiles(n)
+		writeAPIServerPod(n, fields)
+		l := DiscoverNode(n.Root, Options{})
+		if got := apiServerPairs(l); len(got) > 0 {
+			t.Errorf("%s, stopped: %q", name, got)
+		}
+		if !slices.ContainsFunc(l.Node.NotInspected, func(x inventory.NotInspected) bool { return x.Service == certs.KubeAPIServer && !x.Informational }) {
+			t.Errorf("%s, stopped: nothing says that it was not inspected: %+v", name, l.Node.NotInspected)
+		}
+
+		n.AddProcess(400, layouttest.StaticPodCgroup("a"), "kube-apiserver", "--tls-cert-file=/pki/a.crt", "--tls-private-key-file=/pki/a.key")
+		l = DiscoverNode(n.Root, Options{})
+		expectInspected(t, l)
+		if got := apiServerPairs(l); !slices.Equal(got, []string{apiServerPair}) {
+			t.Errorf("%s: %q", name, got)
+		}
+		c := l.Node.ComponentOf(certs.KubeAPIServer)
+		if c == nil || c.Runtime != inventory.StaticPod || c.Manifest != "/etc/kubernetes/manifests/kube-apiserver.yaml" || c.PID != 400 {
+			t.Errorf("%s: component %+v", name, c)
+		}
+		for _, other := range l.OtherPrograms(n.Root) {
+			t.Errorf("%s: another program, %s", name, other.Name)
+		}
+	}
+}
+
+// TestPodThatIsNoComponent: the name of one that is known does not make a component of another
+// container.
+func TestPodThatIsNoComponent(t *testing.T) {
+	n := layouttest.NewNode(t)
+	n.AddKubeadm("/etc/kubernetes/pki")
+	n.WriteFile("/etc/kubernetes/manifests/backup.yaml", `{"kind": "Pod", "metadata": {"name": "backup"}, "spec": {"containers": [{"name": "etcd", "image": "etcd", "command": ["/backup.sh"]}]}}`)
+	l := DiscoverNode(n.Root, Options{})
+	for _, x := range l.Node.NotInspected {
+		if strings.Contains(x.Path, "backup") {
+			t.Errorf("not inspected: %+v", x)
+		}
+	}
+	if got := l.Node.ComponentOf(certs.Etcd).Manifest; got != "/etc/kubernetes/manifests/etcd.yaml" {
+		t.Errorf("etcd's manifest is %s", got)
+	}
+}
+
+// TestVariablesOfACommand: a wrapper or a script sets variables for etcd that its unit does not have.
+func TestVariablesOfACommand(t *testing.T) {
+	for _, line := range []string{
+		"/usr/bin/env ETCD_CERT_FILE=/pki/a.crt ETCD_KEY_FILE=/pki/a.key /usr/bin/etcd",
+		"/bin/sh -c 'ETCD_CERT_FILE=/pki/a.crt ETCD_KEY_FILE=/pki/a.key exec /usr/bin/etcd --name=x'",
+		"/bin/sh -c 'exec /usr/bin/etcd --cert-file=$${PKI}/a.crt --key-file=$$PKI/a.key'",
+	} {
+		n := layouttest.NewNode(t)
+		n.WriteFile("/etc/systemd/system/etcd.service", "[Service]\nEnvironment=PKI=/pki\nExecStart="+line+"\n")
+		l := DiscoverNode(n.Root, Options{})
+		expectInspected(t, l)
+		expectCertificates(t, l, "etcd etcd-server Pair /pki/a.crt /pki/a.key")
+	}
+}
