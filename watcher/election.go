@@ -57,6 +57,9 @@ func leaderIdentity() (string, error) {
 
 func inPod() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
 
+// lockHolder is the name with which watchers hold the cluster's lock.
+const lockHolder = "rotate-certs-watcher"
+
 // lockInstance identifies this pod to the cluster's lock: a restarted container takes over the
 // lock of its predecessor at once.
 func lockInstance() string {
@@ -64,7 +67,7 @@ func lockInstance() string {
 	if err != nil || !inPod() {
 		return ""
 	}
-	return "rotate-certs-watcher/" + host
+	return lockHolder + "/" + host
 }
 
 // leading runs on the leader only.

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
@@ -30,6 +31,8 @@ type observer struct {
 		Stats() bus.Stats
 	}
 	shared func() bool // whether the summary was written; nil: it is not shared
+	// holder reads which rotation holds the cluster's lock; nil: it is not read.
+	holder func(context.Context) (*kube.HeldError, error)
 	// answers are those to requests of other clusters; nil: none.
 	answers func(rotations []v1alpha1.CertificateRotation) []v1alpha1.SummaryAnswer
 	now     func() time.Time

@@ -145,10 +145,27 @@ func (o *observer) takeSummary(name string) (v1alpha1.ClusterSummary, bool) {
 		return v1alpha1.ClusterSummary{}, false
 	}
 	out := summarizeCluster(name, c, rotations.Items, o.now())
+	if out.Rotation == nil && o.holder != nil {
+		out.Rotation = o.rotationByHand(ctx)
+	}
 	if o.answers != nil {
 		out.Answers = o.answers(rotations.Items)
 	}
 	return out, true
+}
+
+// rotationByHand is the rotation that holds the cluster's lock, unless it is one of the watcher: its
+// CertificateRotation shows that. nil: there is none, or the lock could not be read.
+func (o *observer) rotationByHand(ctx context.Context) *v1alpha1.SummaryRotation {
+	held, err := o.holder(ctx)
+	if err != nil || held == nil || !o.now().Before(held.Until) {
+		return nil
+	}
+	who, rotation := held.SplitHolder()
+	if who == lockHolder {
+		return nil
+	}
+	return &v1alpha1.SummaryRotation{ID: rotation[:min(len(rotation), 253)]}
 }
 
 // newSummaryWriter shares the summary while this watcher leads.

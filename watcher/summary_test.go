@@ -18,6 +18,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/watcher/bus"
 	"github.com/rotate-certs/rotate-certs/watcher/bus/event"
@@ -94,6 +95,35 @@ func TestSummaryFitsItsBucket(t *testing.T) {
 	value, err = json.Marshal(summary)
 	require.NoError(t, err)
 	assert.Less(t, len(value), bus.SummaryMaxSize/2)
+}
+
+// TestSummaryHasARotationStartedByHand: it holds the lock, and there is no CertificateRotation.
+func TestSummaryHasARotationStartedByHand(t *testing.T) {
+	for name, tt := range map[string]struct {
+		held *kube.HeldError
+		err  error
+		want *v1alpha1.SummaryRotation
+	}{
+		"in progress":             {held: &kube.HeldError{Holder: "alice@laptop (rotation 7f3c2a)", Until: noon.Add(time.Second)}, want: &v1alpha1.SummaryRotation{ID: "7f3c2a"}},
+		"without an id":           {held: &kube.HeldError{Holder: "alice", Until: noon.Add(time.Second)}, want: &v1alpha1.SummaryRotation{}},
+		"with a long id":          {held: &kube.HeldError{Holder: "a (rotation " + strings.Repeat("7", 9999) + ")", Until: noon.Add(time.Second)}, want: &v1alpha1.SummaryRotation{ID: strings.Repeat("7", 253)}},
+		"killed a while ago":      {held: &kube.HeldError{Holder: "alice@laptop (rotation 7f3c2a)", Until: noon}},
+		"of the watcher":          {held: &kube.HeldError{Holder: "rotate-certs-watcher (rotation 7f3c2a)", Until: noon.Add(time.Second)}},
+		"the lock is free":        {},
+		"the lock cannot be read": {err: errors.New("forbidden")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := observerOf(t)
+			o.decided = func() (renewal.Decision, time.Time) { return renewal.Decision{}, noon }
+			o.holder = func(context.Context) (*kube.HeldError, error) { return tt.held, tt.err }
+			got, known := o.takeSummary("prod")
+			require.True(t, known)
+			assert.Equal(t, tt.want, got.Rotation)
+			text, err := json.Marshal(got)
+			require.NoError(t, err)
+			assert.NotContains(t, string(text), "alice", "who started it is not shared")
+		})
+	}
 }
 
 // nothingPublished is a publisher without NATS.
@@ -180,6 +210,12 @@ func TestSummaryIsTakenFromTheSnapshot(t *testing.T) {
 	assert.Equal(t, v1alpha1.ClusterDue, got.State)
 	assert.Equal(t, "auto-1", got.Rotation.Name)
 	assert.Empty(t, got.Answers)
+	o.holder = func(context.Context) (*kube.HeldError, error) {
+		return &kube.HeldError{Holder: "alice@laptop (rotation 7f3c2a)", Until: noon.Add(time.Minute)}, nil
+	}
+	got, _ = o.takeSummary("prod")
+	assert.Equal(t, "auto-1", got.Rotation.Name, "the lock says less of a rotation of the watcher")
+	o.holder = nil
 	answer := []v1alpha1.SummaryAnswer{{Request: "asked-1"}}
 	o.answers = func(rotations []v1alpha1.CertificateRotation) []v1alpha1.SummaryAnswer {
 		assert.Len(t, rotations, 1)

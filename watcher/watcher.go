@@ -182,7 +182,7 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 	w.cache = mgr.GetCache()
 	recorder := mgr.GetEventRecorder("rotate-certs-watcher")
 	publisher := publisher{bus: w.bus, log: w.Log}
-	cluster, err := kube.Connect(mgr.GetConfig(), w.Pods, kube.Locker{Holder: "rotate-certs-watcher", Instance: lockInstance()})
+	cluster, err := kube.Connect(mgr.GetConfig(), w.Pods, kube.Locker{Holder: lockHolder, Instance: lockInstance()})
 	if err != nil {
 		return err
 	}
@@ -206,6 +206,9 @@ func (w *watcher) assembleParts(ctx context.Context, mgr manager.Manager) error 
 	shared := w.newSummaryWriter(&seen)
 	if w.Bus.ShareSummary {
 		seen.shared = shared.stored.Load
+		if !w.NotifyOnly { // which has no permission for it
+			seen.holder = cluster.API.Holder
+		}
 	}
 	w.metrics = metrics.New(seen.takeSnapshot, metrics.Options{NoCertificates: !w.CertificateMetrics})
 	w.runner = controller.NewRunner(&controller.Runner{

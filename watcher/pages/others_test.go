@@ -128,13 +128,14 @@ func TestOtherClustersOnThePage(t *testing.T) {
 			c.State = v1alpha1.ClusterDue
 			c.Rotation = &v1alpha1.SummaryRotation{Name: "auto-" + evil, ID: "id7"}
 		}),
+		summaryOf(t, "hand-made", func(c *v1alpha1.ClusterSummary) { c.Rotation = &v1alpha1.SummaryRotation{ID: "id8"} }),
 		summaryOf(t, evil, func(c *v1alpha1.ClusterSummary) { c.WatcherVersion = evil }),
 		{Token: "garbage", Value: []byte("\x00"), Written: noon},
 		summaryOf(t, "stopped", nil),
 		summaryOf(t, "stopped-and-expired", func(c *v1alpha1.ClusterSummary) { c.EarliestExpiry[certs.Etcd] = noon.Add(-time.Hour) }),
 	}
-	stored[4].Written = noon.Add(-v1alpha1.FreshFor(v1alpha1.SummaryHeartbeat) - time.Second)
-	stored[5].Written = stored[4].Written
+	stored[5].Written = noon.Add(-v1alpha1.FreshFor(v1alpha1.SummaryHeartbeat) - time.Second)
+	stored[6].Written = stored[5].Written
 	source, _ := newSource(t, s, func(source *Source) {
 		source.OtherClusters = NewOtherClusters("prod", sharing{stored: stored}, source.Now)
 	})
@@ -160,9 +161,11 @@ func TestOtherClustersOnThePage(t *testing.T) {
 		assert.NotContains(t, row, "<a ")
 	}
 	const escaped = "&lt;img src=x onerror=alert(1)&gt;"
-	assert.Equal(t, []string{"stopped-and-expired", "due-cluster", "garbage", "stopped", escaped}, order, "the worst first")
+	assert.Equal(t, []string{"stopped-and-expired", "due-cluster", "garbage", "stopped", escaped, "hand-made"}, order, "the worst first")
 	assert.Contains(t, rows["due-cluster"], "c-expiring")
 	assert.Contains(t, rows["due-cluster"], "auto-"+escaped+" <small>id7</small>")
+	assert.Contains(t, rows["hand-made"], "started by hand <small>id8</small>")
+	assert.NotContains(t, rows["stopped"], "started by hand")
 	assert.Contains(t, rows["due-cluster"], "kubelet")
 	assert.Contains(t, rows[escaped], "c-healthy")
 	assert.NotContains(t, rows[escaped], "stale")
@@ -174,7 +177,7 @@ func TestOtherClustersOnThePage(t *testing.T) {
 
 	_, _, body = jane.get("/?q=DUE&state=expiring")
 	_, section, _ = strings.Cut(body, "<h2>Other clusters</h2>")
-	assert.Equal(t, 4, strings.Count(section, "<tr hidden>"))
+	assert.Equal(t, 5, strings.Count(section, "<tr hidden>"))
 
 	none := newVisitor(t, server.URL)
 	_, _, _ = none.post("/sign-in", "token=token-of-none")

@@ -19,7 +19,7 @@ type ClusterSummary struct {
 	// EarliestExpiry is when the first certificate of each service expires. A service without
 	// certificates is absent.
 	EarliestExpiry map[certs.Service]time.Time `json:"earliestExpiry,omitempty"`
-	Rotation       *SummaryRotation            `json:"rotation,omitempty"` // absent: the watcher carries none out
+	Rotation       *SummaryRotation            `json:"rotation,omitempty"` // absent: none is known
 	// Answers are those to requests of other clusters of the last day, those that were permitted
 	// first. An earlier release of the watcher writes none.
 	Answers        []SummaryAnswer `json:"answers,omitempty"`
@@ -37,10 +37,10 @@ type SummaryAnswer struct {
 	At      time.Time     `json:"at"`                // by the clock of the watcher
 }
 
-// SummaryRotation is the CertificateRotation in progress.
+// SummaryRotation is the rotation in progress.
 type SummaryRotation struct {
-	Name string `json:"name"`
-	ID   string `json:"id,omitempty"` // in history; absent: not known yet
+	Name string `json:"name,omitempty"` // of the CertificateRotation; absent: it was started by hand, and holds the lock
+	ID   string `json:"id,omitempty"`   // in history; absent: not known yet
 }
 
 // ClusterState is the worst that is true of a cluster.

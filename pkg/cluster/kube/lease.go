@@ -35,26 +35,6 @@ var (
 	_ fleet.Lock   = (*Lock)(nil)
 )
 
-// HeldError means that another rotation holds the lock.
-type HeldError struct {
-	Holder string
-	Since  time.Time
-	Until  time.Time // when the Lease expires unless it is renewed
-}
-
-func (e *HeldError) Error() string {
-	return fmt.Sprintf("another rotation holds the lock: %s, since %s, until %s unless renewed",
-		e.Holder, utcText(e.Since), utcText(e.Until))
-}
-
-// Hint returns the next step for an operator.
-func (e *HeldError) Hint() string {
-	return "wait until it has finished; if its process was killed, or you have ended it, add --take-over: " +
-		"a node that has an order of the new holder refuses those of the previous one"
-}
-
-func utcText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
-
 // Locker takes the Lease kube-system/rotate-certs.
 //
 // A Lease that another process holds is taken in three cases:
@@ -98,7 +78,7 @@ type Lock struct {
 // Acquire takes the lock for a rotation. Its token is higher than minToken and than
 // that of any earlier lock. Held by another, it is a [*HeldError].
 func (l *Locker) Acquire(ctx context.Context, rotation string, minToken int64) (fleet.Lock, error) {
-	holder := fmt.Sprintf("%s (rotation %s)", l.Holder, rotation)
+	holder := l.Holder + beforeRotation + rotation + ")"
 	pause := wait.Backoff{}
 	var tried *coordinationv1.Lease // an earlier attempt may have written it although no response arrived
 	var displaced *HeldError        // the holder before that attempt; nil: there was none
@@ -256,36 +236,4 @@ func nextToken(lease *coordinationv1.Lease, minToken int64) (int64, error) {
 			highest, LeaseNamespace+"/"+LeaseName)
 	}
 	return highest + 1, nil
-}
-
-// Holder returns the holder of the cluster's lock, also where the Lease has expired; nil: it
-// is free.
-func Holder(ctx context.Context, client kubernetes.Interface) (*HeldError, error) {
-	lease, err := client.CoordinationV1().Leases(LeaseNamespace).Get(ctx, LeaseName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read lease %q: %w", LeaseNamespace+"/"+LeaseName, err)
-	}
-	return holderOf(lease), nil
-}
-
-// holderOf returns the holder of the Lease; nil: it is free.
-func holderOf(lease *coordinationv1.Lease) *HeldError {
-	if lease == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-		return nil
-	}
-	held := &HeldError{Holder: *lease.Spec.HolderIdentity}
-	if t := lease.Spec.AcquireTime; t != nil {
-		held.Since = t.Time
-	}
-	if t := lease.Spec.RenewTime; t != nil {
-		duration := leaseDuration
-		if s := lease.Spec.LeaseDurationSeconds; s != nil {
-			duration = time.Duration(*s) * time.Second
-		}
-		held.Until = t.Add(duration)
-	}
-	return held
 }

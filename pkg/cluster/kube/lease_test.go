@@ -59,6 +59,10 @@ func TestLockIsExclusive(t *testing.T) {
 		var held *HeldError
 		require.ErrorAs(t, err, &held)
 		assert.Equal(t, "alice@a (rotation 7f3c2a)", held.Holder)
+		who, rotation := held.SplitHolder()
+		assert.Equal(t, []string{"alice@a", "7f3c2a"}, []string{who, rotation})
+		who, rotation = (&HeldError{Holder: "another"}).SplitHolder()
+		assert.Equal(t, []string{"another", ""}, []string{who, rotation})
 		assert.Equal(t, time.Minute, held.Until.Sub(held.Since))
 		seen, err := Holder(t.Context(), c)
 		require.NoError(t, err)
