@@ -17,6 +17,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
+	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
@@ -169,7 +170,7 @@ func (o *markCompromisedOptions) Run(ctx context.Context) error {
 
 // markCertificates checks that the agents have reported a matching certificate, and creates the
 // object.
-func (o *markCompromisedOptions) markCertificates(ctx context.Context, api *objects) (*unstructured.Unstructured, []reportedCertificate, error) {
+func (o *markCompromisedOptions) markCertificates(ctx context.Context, api *objects) (*unstructured.Unstructured, []renewal.Compromised, error) {
 	matched, err := o.matchReported(ctx, api)
 	if noSuchKind(err) {
 		return nil, nil, hint.AddTo(errors.New("mark as compromised: the watcher is not installed"),

@@ -15,20 +15,15 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kubenode"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/reported"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-// reportedCertificate is a certificate with the node of its report.
-type reportedCertificate struct {
-	node string
-	v1alpha1.ReportedCertificate
-}
-
 // matchReported returns the reported certificates that are marked as compromised. Without a
 // match nothing is created, since the keys would be believed to be replaced.
-func (o *markCompromisedOptions) matchReported(ctx context.Context, api *objects) ([]reportedCertificate, error) {
+func (o *markCompromisedOptions) matchReported(ctx context.Context, api *objects) ([]renewal.Compromised, error) {
 	reports, err := o.listReports(ctx, api)
 	if err != nil {
 		return nil, err
@@ -36,12 +31,13 @@ func (o *markCompromisedOptions) matchReported(ctx context.Context, api *objects
 	if len(reports) == 0 {
 		return nil, o.explainNoReports()
 	}
-	var all, chosen []reportedCertificate
+	var all, chosen []renewal.Compromised
 	for _, r := range reports {
 		for _, c := range r.Certificates {
-			all = append(all, reportedCertificate{r.Name, c})
+			one := renewal.Compromised{Node: r.Name, Certificate: renewal.CertificateOf(reported.CertificateOf(c))}
+			all = append(all, one)
 			if c.Service == o.spec.Service && (o.spec.Fingerprint == "" || c.FingerprintSHA256 == o.spec.Fingerprint) {
-				chosen = append(chosen, reportedCertificate{r.Name, c})
+				chosen = append(chosen, one)
 			}
 		}
 	}
@@ -92,11 +88,11 @@ func (o *markCompromisedOptions) explainNoReports() error {
 }
 
 // explainNoMatch names the certificates that are there instead.
-func (o *markCompromisedOptions) explainNoMatch(all []reportedCertificate) error {
+func (o *markCompromisedOptions) explainNoMatch(all []renewal.Compromised) error {
 	if o.spec.Fingerprint != "" {
 		for _, c := range all {
-			if c.FingerprintSHA256 == o.spec.Fingerprint {
-				return hint.AddTo(fmt.Errorf("the certificate with this fingerprint belongs to %s: %s on %s", c.Service, c.Name, c.node), "--service %s", c.Service)
+			if c.Fingerprint == o.spec.Fingerprint {
+				return hint.AddTo(fmt.Errorf("the certificate with this fingerprint belongs to %s: %s on %s", c.Service, c.Name, c.Node), "--service %s", c.Service)
 			}
 		}
 		return hint.AddTo(fmt.Errorf("no node has a %s certificate with the fingerprint %s: it was replaced already, or belongs to another cluster", o.spec.Service, o.spec.Fingerprint),
@@ -104,8 +100,8 @@ func (o *markCompromisedOptions) explainNoMatch(all []reportedCertificate) error
 	}
 	var on []string
 	for _, c := range all {
-		if c.Service == o.spec.Service && !slices.Contains(on, c.node) {
-			on = append(on, c.node)
+		if c.Service == o.spec.Service && !slices.Contains(on, c.Node) {
+			on = append(on, c.Node)
 		}
 	}
 	where := "on any node"
@@ -124,17 +120,12 @@ func (o *markCompromisedOptions) explainNoMatch(all []reportedCertificate) error
 
 // explainEffect says that the keys are replaced, and lists the access that the old ones still
 // give.
-func (o *markCompromisedOptions) explainEffect(matched []reportedCertificate, found *installation) string {
+func (o *markCompromisedOptions) explainEffect(matched []renewal.Compromised, found *installation) string {
 	var nodes []string
-	var old []renewal.Compromised
 	for _, c := range matched {
-		if !slices.Contains(nodes, c.node) {
-			nodes = append(nodes, c.node)
+		if !slices.Contains(nodes, c.Node) {
+			nodes = append(nodes, c.Node)
 		}
-		old = append(old, renewal.Compromised{Node: c.node, Certificate: renewal.Certificate{
-			Service: c.Service, Name: c.Name, User: c.User, Subject: c.Subject, Issuer: c.Issuer,
-			NotAfter: c.NotAfter.Time, SelfManaged: c.SelfManaged,
-		}})
 	}
 	what := fmt.Sprintf("%s of %s on %s", printers.CountOf(len(matched), "certificate"), o.spec.Service, printers.SomeNames(nodes))
 	var lines []string
@@ -150,7 +141,7 @@ func (o *markCompromisedOptions) explainEffect(matched []reportedCertificate, fo
 	default:
 		lines = append(lines, fmt.Sprintf("%s will be replaced at once, with new keys signed by the CA.", what))
 	}
-	if residual := renewal.ResidualAccess(old); len(residual) > 0 {
+	if residual := renewal.ResidualAccess(matched); len(residual) > 0 {
 		lines = append(lines, "Kubernetes cannot revoke the old certificates:")
 		for _, text := range residual {
 			lines = append(lines, "  "+text)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -246,13 +245,9 @@ func renewalNode(n *inventory.Node, all []kubenode.Node) renewal.Node {
 		out.Certificates = append(out.Certificates, known)
 	}
 	for _, a := range n.Authorities {
-		if a.Renewed {
-			continue // no certificate depends on it
+		if !a.Renewed { // else no certificate depends on it
+			out.Authorities = append(out.Authorities, renewal.AuthorityOf(a))
 		}
-		out.Authorities = append(out.Authorities, renewal.Authority{
-			ID: a.ID, Name: a.Name, Subject: a.Subject, Path: strings.Join(a.Paths, ", "), Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
-			NotBefore: a.NotBefore, NotAfter: a.NotAfter, HasKey: a.KeyOn != "",
-		})
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/reported"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 	"github.com/rotate-certs/rotate-certs/pkg/policy/renewal"
 )
@@ -98,7 +99,7 @@ func wellFormed(r *v1alpha1.NodeCertificateReport) ([]renewal.Certificate, []ren
 			left = append(left, fmt.Sprintf("authority %d: %s", i+1, why))
 			continue
 		}
-		authorities = append(authorities, authorityOf(&r.Authorities[i]))
+		authorities = append(authorities, renewal.AuthorityOf(reported.AuthorityOf(r.Authorities[i])))
 	}
 	if len(left) == 0 {
 		return certificates, authorities, ""
@@ -110,19 +111,9 @@ func wellFormed(r *v1alpha1.NodeCertificateReport) ([]renewal.Certificate, []ren
 	return certificates, authorities, text
 }
 
-func authorityOf(a *v1alpha1.ReportedAuthority) renewal.Authority {
-	return renewal.Authority{
-		ID: a.ID, Name: a.Name, Subject: a.Subject, Path: a.Path, Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
-		NotBefore: a.NotBefore.Time, NotAfter: a.NotAfter.Time, HasKey: a.HasKey,
-	}
-}
-
 func certificateOf(c *v1alpha1.ReportedCertificate) renewal.Certificate {
-	out := renewal.Certificate{
-		Service: c.Service, Name: c.Name, Path: c.Path, User: c.User, Subject: c.Subject, Issuer: c.Issuer,
-		Serial: c.SerialNumber, Fingerprint: c.FingerprintSHA256, NotBefore: c.NotBefore.Time, NotAfter: c.NotAfter.Time, SelfManaged: c.SelfManaged,
-		KeptKey: c.KeptKey,
-	}
+	out := renewal.CertificateOf(reported.CertificateOf(*c))
+	out.KeptKey = c.KeptKey
 	if o := c.NotRenewable; o != nil {
 		out.NotRenewable = o.Reason
 		out.Authority = o.Authority

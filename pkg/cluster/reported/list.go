@@ -41,23 +41,38 @@ func inventoryOf(r v1alpha1.NodeCertificateReport, now time.Time) inventory.Node
 	out := inventory.Node{Name: r.Name, Time: ObservedAt(r)}
 	statuses := reportedStatuses(r, now)
 	for _, gap := range r.NotInspected {
-		out.NotInspected = append(out.NotInspected, inventory.NotInspected{Service: gap.Service, Path: gap.Path, Reason: gap.Reason, Informational: gap.Informational})
+		out.NotInspected = append(out.NotInspected, inventory.NotInspected(gap))
 	}
 	for i, c := range r.Certificates {
-		out.Certificates = append(out.Certificates, inventory.Certificate{
-			Service: c.Service, Name: c.Name, Store: inventory.Store{Cert: c.Path, User: c.User}, SelfManaged: c.SelfManaged, Reason: c.Reason,
-			Facts: certs.Facts{Subject: c.Subject, Issuer: c.Issuer, SerialNumber: c.SerialNumber, FingerprintSHA256: c.FingerprintSHA256,
-				NotBefore: c.NotBefore.Time, NotAfter: c.NotAfter.Time, SANs: c.SANs},
-			Status: statuses[i],
-		})
+		certificate := CertificateOf(c)
+		certificate.Status = statuses[i]
+		out.Certificates = append(out.Certificates, certificate)
 	}
 	for _, a := range r.Authorities {
-		authority := inventory.Authority{ID: a.ID, Name: a.Name, Paths: []string{a.Path}, Status: certs.OK,
-			Facts: certs.Facts{Subject: a.Subject, Issuer: a.Subject, SerialNumber: a.SerialNumber, FingerprintSHA256: a.FingerprintSHA256, NotBefore: a.NotBefore.Time, NotAfter: a.NotAfter.Time}}
-		if a.HasKey {
-			authority.KeyOn = r.Name
-		}
+		authority := AuthorityOf(a)
+		authority.Status = certs.OK
 		out.Authorities = append(out.Authorities, authority)
+	}
+	return out
+}
+
+// CertificateOf is a certificate as far as a report describes it. What its report says of its
+// renewal has no place in it.
+func CertificateOf(c v1alpha1.ReportedCertificate) inventory.Certificate {
+	return inventory.Certificate{
+		Service: c.Service, Name: c.Name, Store: inventory.Store{Cert: c.Path, User: c.User}, SelfManaged: c.SelfManaged, Reason: c.Reason,
+		Facts: certs.Facts{Subject: c.Subject, Issuer: c.Issuer, SerialNumber: c.SerialNumber, FingerprintSHA256: c.FingerprintSHA256,
+			NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), SANs: c.SANs},
+	}
+}
+
+// AuthorityOf is a CA as far as a report describes it. The place of its key is not known, only
+// whether the node has it.
+func AuthorityOf(a v1alpha1.ReportedAuthority) inventory.Authority {
+	out := inventory.Authority{ID: a.ID, Name: a.Name, Paths: []string{a.Path},
+		Facts: certs.Facts{Subject: a.Subject, Issuer: a.Subject, SerialNumber: a.SerialNumber, FingerprintSHA256: a.FingerprintSHA256, NotBefore: a.NotBefore.UTC(), NotAfter: a.NotAfter.UTC()}}
+	if a.HasKey {
+		out.KeyOn = "on this node"
 	}
 	return out
 }
@@ -107,6 +122,6 @@ func reportedStatuses(r v1alpha1.NodeCertificateReport, now time.Time) []certs.S
 
 // isCurrent reports whether the dates of a certificate need no attention.
 func isCurrent(c v1alpha1.ReportedCertificate, now time.Time) bool {
-	status, _ := certs.Facts{NotBefore: c.NotBefore.Time, NotAfter: c.NotAfter.Time}.ValidityStatus(now, 0)
+	status, _ := CertificateOf(c).ValidityStatus(now, 0)
 	return status == certs.OK
 }

@@ -9,6 +9,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/reported"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 	"github.com/rotate-certs/rotate-certs/pkg/wait"
 )
@@ -160,7 +161,7 @@ func findSuccessor(reports []v1alpha1.NodeCertificateReport, node string, servic
 		for _, c := range r.Certificates {
 			if r.Name == node && c.Service == service && c.Name == old.Name && c.Path == old.Path &&
 				c.FingerprintSHA256 != "" && c.FingerprintSHA256 != old.Old.FingerprintSHA256 {
-				return &v1alpha1.CertificateRef{SerialNumber: c.SerialNumber, FingerprintSHA256: c.FingerprintSHA256, NotAfter: c.NotAfter.UTC()}
+				return new(printers.CertificateRef(reported.CertificateOf(c).Facts))
 			}
 		}
 	}

@@ -59,6 +59,14 @@ func CertificateOf(c inventory.Certificate) Certificate {
 	}
 }
 
+// AuthorityOf is a CA of an inventory.
+func AuthorityOf(a inventory.Authority) Authority {
+	return Authority{
+		ID: a.ID, Name: a.Name, Subject: a.Subject, Path: strings.Join(a.Paths, ", "), Serial: a.SerialNumber, Fingerprint: a.FingerprintSHA256,
+		NotBefore: a.NotBefore, NotAfter: a.NotAfter, HasKey: a.KeyOn != "",
+	}
+}
+
 func (c *Certificate) lifeSpan() time.Duration { return c.NotAfter.Sub(c.NotBefore) }
 
 // unrenewableReason is why a rotation with a restart policy does not renew the certificate;
