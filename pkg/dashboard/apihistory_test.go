@@ -38,7 +38,7 @@ func TestAPIReadsJournalsOnRequestOnly(t *testing.T) {
 	assert.Equal(t, &want, one.Rotation)
 }
 
-// TestAPIMarks: what pages show of a mark, and what they do with it.
+// TestAPIMarks lists, creates and deletes marks as pages do.
 func TestAPIMarks(t *testing.T) {
 	marked := make(chan Mark, 1)
 	deleted := make(chan string, 1)

@@ -68,7 +68,7 @@ func (s *Server) createAPIMark(call *apiCall, in apiMarkChoice) (apiMarks, error
 	if in.Nodes != nil && len(in.Nodes) == 0 {
 		return apiMarks{}, invalidField("nodes", "no node is chosen", "omit nodes for every node")
 	}
-	mark, err := checkMark(Mark{Service: in.Service, Nodes: in.Nodes, Fingerprint: in.Fingerprint, Reason: in.Reason})
+	mark, err := checkMark(Mark(in))
 	if err != nil {
 		text, next := errorParts(err)
 		return apiMarks{}, invalidField("", text, next)

@@ -23,7 +23,7 @@ type openConnections struct {
 	byConn  map[net.Conn]*connectionState
 }
 
-// connectionState is what a connection is used for.
+// connectionState is the use of a connection.
 type connectionState struct {
 	changed int // number of its last change
 	busy    bool

@@ -73,7 +73,7 @@ func TestViewInAPI(t *testing.T) {
 	assert.Contains(t, text, "unknown service")
 }
 
-// TestViewInAPIWithReadOnly shows what would change something, and offers to send what does not.
+// TestViewInAPIWithReadOnly shows every request, and sends those that change nothing.
 func TestViewInAPIWithReadOnly(t *testing.T) {
 	p := startDashboard(t, here.bothClusters(t), "--read-only").openDashboard(t)
 	p.openCluster(production)

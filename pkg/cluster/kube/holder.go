@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// beforeRotation stands in the name of a holder between who holds the lock and the id of the rotation.
+// beforeRotation stands between the name of a holder and the id of its rotation.
 const beforeRotation = " (rotation "
 
 // HeldError means that another rotation holds the lock.
@@ -35,10 +35,10 @@ func (e *HeldError) Hint() string {
 
 func utcText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// SplitHolder returns who holds the lock, and the id of the rotation; empty: the holder names none.
-func (e *HeldError) SplitHolder() (who, rotation string) {
-	who, rotation, _ = strings.Cut(strings.TrimSuffix(e.Holder, ")"), beforeRotation)
-	return who, rotation
+// SplitHolder returns the name of the holder, and the id of its rotation; empty: it has none.
+func (e *HeldError) SplitHolder() (name, rotation string) {
+	name, rotation, _ = strings.Cut(strings.TrimSuffix(e.Holder, ")"), beforeRotation)
+	return name, rotation
 }
 
 // Holder returns the holder of the cluster's lock, also where the Lease has expired; nil: it
