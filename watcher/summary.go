@@ -33,7 +33,7 @@ type summaryWriter struct {
 func (s *summaryWriter) writeLoop(ctx context.Context) error {
 	for {
 		s.writeIfNeeded(ctx)
-		if err := wait.SleepFor(ctx, 15*time.Second); err != nil {
+		if err := wait.SleepFor(ctx, 5*time.Second); err != nil {
 			return nil //nolint:nilerr // the watcher ends
 		}
 	}
