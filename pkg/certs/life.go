@@ -1,6 +1,14 @@
 package certs
 
-import "time"
+import (
+	"math"
+	"time"
+)
+
+// IsUnlimited reports whether a certificate is valid for longer than a Duration holds, 292 years: in
+// general until 9999, by which RFC 5280 says that it has no well-defined expiration. Its successor
+// is valid until the same day.
+func IsUnlimited(notBefore, notAfter time.Time) bool { return notAfter.Sub(notBefore) == math.MaxInt64 }
 
 // LifeOf returns how long a certificate was made to be valid, for a successor that is valid as
 // long: from NotBefore to NotAfter.

@@ -90,3 +90,21 @@ func TestSignaturesKeepTheirAlgorithm(t *testing.T) {
 		assert.Equal(t, old.Cert.NotAfter.Sub(old.Cert.NotBefore), chain[0].NotAfter.Sub(chain[0].NotBefore))
 	})
 }
+
+// TestSuccessorOfAnUnlimitedCertificate: RFC 5280 has the year 9999 for certificates without an
+// expiration, and a Duration holds 292 years.
+func TestSuccessorOfAnUnlimitedCertificate(t *testing.T) {
+	never := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	ca := certstest.NewCA(t, "ca", certstest.Valid(now.Add(-time.Hour), never))
+	old := ca.Leaf(t, certstest.Valid(now.Add(-time.Hour), never)).Leaf()
+	for range 2 {
+		old, _ = renewWith(t, ca, old)
+		assert.Equal(t, never, old.NotAfter)
+	}
+	template, err := certs.SuccessorTemplate(old, certs.Renewal{Now: now, CA: ca.Cert, Validity: 365 * 24 * time.Hour})
+	require.NoError(t, err)
+	assert.Equal(t, now.AddDate(1, 0, 0).UTC(), template.NotAfter, "as asked")
+	limited := certstest.NewCA(t, "ca", certstest.OfKey(ca.Key))
+	c, _ := renewWith(t, limited, old)
+	assert.Equal(t, limited.Cert.NotAfter, c.NotAfter)
+}

@@ -13,11 +13,15 @@ import (
 // crypto/rsa.
 const minRSABits = 1024
 
+// RefusedText is in the reason of every certificate that Go refuses because of its key or its
+// signature.
+const RefusedText = ", which Go programs such as kube-apiserver refuse"
+
 // Since when Go refuses, in releases of Kubernetes built with it.
 const (
-	refusesSHA1     = ", which Go programs such as kube-apiserver refuse (since Kubernetes 1.24)"
-	refusesSmallRSA = ", which Go programs such as kube-apiserver refuse (since Kubernetes 1.33)"
-	refuses         = ", which Go programs such as kube-apiserver refuse"
+	refusesSHA1     = RefusedText + " (since Kubernetes 1.24)"
+	refusesSmallRSA = RefusedText + " (since Kubernetes 1.33)"
+	refuses         = RefusedText
 )
 
 // RefusedKey returns why Go's TLS refuses a public key; empty: it does not.

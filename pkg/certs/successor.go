@@ -114,6 +114,9 @@ func (r Renewal) datesFor(old *x509.Certificate) (notBefore, notAfter time.Time,
 		if least := r.Now.UTC().Add(life / 2).Truncate(time.Second); notAfter.Before(least) {
 			notAfter = least // one that lives for minutes
 		}
+		if IsUnlimited(old.NotBefore, old.NotAfter) {
+			notAfter = old.NotAfter.UTC()
+		}
 	}
 	if r.CA != nil && notAfter.After(r.CA.NotAfter) {
 		notAfter = r.CA.NotAfter.UTC()

@@ -47,7 +47,7 @@ func (b *builder) predictExpiry(granted time.Duration) {
 		end, reason := successorEnd(b.node, c, b.req, granted)
 		t.LifeSeconds = int64(was / time.Second)
 		t.NewNotAfter = end
-		if LifeChanges(was, end.Sub(b.node.Time)+certs.Backdate) {
+		if LifeChanges(was, end.Sub(b.node.Time.Add(-certs.Backdate))) {
 			t.LifeReason = reason
 		}
 	}
@@ -78,6 +78,9 @@ func successorEnd(n *inventory.Node, c inventory.Certificate, req Request, grant
 		reason = "the cluster's signer grants no more (--cluster-signing-duration)"
 	}
 	end = n.Time.Add(validity).UTC().Truncate(time.Second)
+	if asked == 0 && reason == "" && certs.IsUnlimited(c.NotBefore, c.NotAfter) {
+		end = c.NotAfter
+	}
 	if ca := issuerOf(n, c); ca != nil && end.After(ca.NotAfter) {
 		end = ca.NotAfter
 		reason = fmt.Sprintf("its CA %q expires then", ca.Name)

@@ -2,6 +2,7 @@ package printers
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -23,12 +24,18 @@ func UTCMinute(t time.Time) string {
 // UTCDate is the day of a time, in UTC.
 func UTCDate(t time.Time) string { return t.UTC().Format("2006-01-02") }
 
+// isUnlimited reports whether a length of time is the longest that a Duration holds, but for less
+// than a day: that until the year 9999 is longer.
+func isUnlimited(d time.Duration) bool { return d >= math.MaxInt64/certs.Day*certs.Day }
+
 // RemainingTime is a remaining time in one unit: 9y, 364d, 31h, 12m; "-3d" is three days ago.
 func RemainingTime(d time.Duration) string {
 	if d < 0 {
-		return "-" + RemainingTime(-d)
+		return "-" + RemainingTime(max(-d, -(d+1))) // the least Duration has no opposite
 	}
 	switch {
+	case isUnlimited(d):
+		return ">292y"
 	case d >= 2*365*certs.Day:
 		return fmt.Sprintf("%dy", d/(365*certs.Day))
 	case d >= 2*certs.Day:
@@ -54,6 +61,8 @@ func ElapsedTime(d time.Duration) string {
 // begin some minutes in the past, which does not count.
 func ValidityInWords(d time.Duration) string {
 	switch {
+	case isUnlimited(d):
+		return "more than 292 years"
 	case d >= 2*certs.Day:
 		return CountOf(int(d.Round(certs.Day)/certs.Day), "day")
 	case d >= 2*time.Hour:

@@ -101,6 +101,9 @@ func reportedStatuses(r v1alpha1.NodeCertificateReport, now time.Time) []certs.S
 		case strings.Contains(c.Reason, servesOther):
 			out[i] = certs.NotServed
 			problems--
+		case strings.Contains(c.Reason, certs.RefusedText):
+			out[i] = certs.Invalid
+			problems--
 		case c.Reason == "", c.NotRenewable != nil && c.NotRenewable.Authority != "":
 			// Without a reason, or the reason is that only the key of its CA is elsewhere.
 		default:

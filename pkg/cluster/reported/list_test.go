@@ -86,3 +86,24 @@ func TestReportedCertificatesAreJudgedNow(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedCertificateOfAnotherNodesCA: Go refuses its signature, whether or not the key of its CA is
+// on the node.
+func TestRefusedCertificateOfAnotherNodesCA(t *testing.T) {
+	of := func(name, reason string) v1alpha1.ReportedCertificate {
+		c := reportedLeaf(certs.Etcd, name)
+		c.NotBefore.Time = noon.Add(-65 * day)
+		c.Reason = reason
+		c.NotRenewable = &v1alpha1.NotRenewable{Reason: reason, Authority: "a"}
+		return c
+	}
+	const elsewhere = "cannot be renewed from this node: the key of its CA is not on this node"
+	cp2 := reportOf("cp2", time.Minute, of("sha1", "is signed with SHA1-RSA"+certs.RefusedText+" (since Kubernetes 1.24); "+elsewhere), of("good", elsewhere))
+	cp2.Summary.Problems = 1
+	cp2.Summary.Certificates = 2
+	status := map[string]certs.Status{}
+	for _, c := range ListCertificates([]v1alpha1.NodeCertificateReport{cp2}, []kubenode.Node{{Name: "cp2", ControlPlane: true}}, noon).Items {
+		status[c.Name] = c.Status
+	}
+	assert.Equal(t, map[string]certs.Status{"sha1": certs.Invalid, "good": certs.OK}, status)
+}
