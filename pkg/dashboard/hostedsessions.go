@@ -12,26 +12,31 @@ import (
 
 // Bounds of the sessions of a dashboard of several users.
 const (
-	sessionTime    = time.Hour // at most, from the sign-in; of a user that a proxy names, from the last request
+	// sessionTime counts from the sign-in. A user that a proxy names has it from the last request.
+	sessionTime    = time.Hour
 	mostSessions   = 50
 	plansOfOneUser = 5
-	mostOfOneUser  = 5 // the oldest is replaced
-	longestToken   = 16 << 10
+	// mostOfOneUser is how many sessions a user has. A further one replaces the oldest.
+	mostOfOneUser = 5
+	longestToken  = 16 << 10
 )
 
 // hostedSession is the session of one user. It has pages of its own: results that one user was
 // shown are never an answer to another.
 type hostedSession struct {
-	key     string
-	user    User
-	server  *Server
-	pages   http.Handler
-	began   time.Time
-	used    time.Time // by the last request; zero: its results are dropped
-	until   time.Time
-	proxied bool            // each request of the proxy names the user again
-	open    context.Context // of its requests
-	end     context.CancelFunc
+	key    string
+	user   User
+	server *Server
+	pages  http.Handler
+	began  time.Time
+	// used is the time of the last request; zero: the results of the session are dropped.
+	used  time.Time
+	until time.Time
+	// proxied means that each request of the proxy names the user again.
+	proxied bool
+	// open is the context of its requests, end ends it.
+	open context.Context
+	end  context.CancelFunc
 }
 
 // hostedSessions are the sessions by their key: the hash of a cookie, or the identity that a
@@ -80,8 +85,9 @@ func (s *hostedSessions) findLocked(key string) *hostedSession {
 	return found
 }
 
-// dropUnused frees the certificates that sessions without a request for a minute were shown: lists of different ages, of a
-// large cluster, would take too much memory. They are read again when needed.
+// dropUnused frees the certificates that sessions without a request for a minute were shown: lists
+// of different ages, of a large cluster, would take too much memory. They are read again when
+// needed.
 func (s *hostedSessions) dropUnused() {
 	for _, each := range s.byKey {
 		if !each.used.IsZero() && s.now().Sub(each.used) >= time.Minute {

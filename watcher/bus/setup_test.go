@@ -12,44 +12,33 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 )
 
-func TestMissingStreamThatMayNotBeCreatedIsExplained(t *testing.T) {
-	full := newSite(t)
-	limited := *full
-	limited.config = regexp.MustCompile(`(?m)^.*STREAM\.CREATE.*\n`).ReplaceAllString(full.config, "")
-	require.NotEqual(t, full.config, limited.config)
-	limited.start()
-	b := openTest(t, limited.busConfig())
-	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "create stream") }, soon, tick)
-	require.ErrorContains(t, b.Ready(), `user "rotator" may not publish to "$JS.API.STREAM.CREATE.rotate-certs-events-prod"`)
-	require.Contains(t, hint.TextOf(b.Ready()), "nats stream add rotate-certs-events-prod --subjects 'rotate-certs.*.prod.>'")
-	b.Close()
-	limited.stop()
+func TestObjectThatMayNotBeCreatedIsExplained(t *testing.T) {
+	for name, tt := range map[string]struct{ denied, operation, subject, command string }{
+		"stream": {`STREAM\.CREATE`, "create stream", `"$JS.API.STREAM.CREATE.rotate-certs-events-prod"`,
+			"nats stream add rotate-certs-events-prod --subjects 'rotate-certs.*.prod.>'"},
+		"consumer": {`CONSUMER\.CREATE\.rotate-certs-events`, "create consumer", `"$JS.API.CONSUMER.CREATE.rotate-certs-events-prod.rotator.`,
+			"nats consumer add rotate-certs-events-prod rotator --pull"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			full := newSite(t)
+			limited := *full
+			limited.config = regexp.MustCompile(`(?m)^.*`+tt.denied+`.*\n`).ReplaceAllString(full.config, "")
+			require.NotEqual(t, full.config, limited.config)
+			limited.start()
+			b := openTest(t, limited.busConfig())
+			require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), tt.operation) }, soon, tick)
+			require.ErrorContains(t, b.Ready(), `user "rotator" may not publish to `+tt.subject)
+			require.Contains(t, hint.TextOf(b.Ready()), tt.command)
+			b.Close()
+			limited.stop()
 
-	full.start() // a user with that permission creates them
-	openReady(t, full.busConfig()).Close()
-	full.stop()
-	limited.start()
-	openReady(t, limited.busConfig())
-}
-
-func TestMissingConsumerThatMayNotBeCreatedIsExplained(t *testing.T) {
-	full := newSite(t)
-	limited := *full
-	limited.config = regexp.MustCompile(`(?m)^.*CONSUMER\.CREATE\.rotate-certs-events.*\n`).ReplaceAllString(full.config, "")
-	require.NotEqual(t, full.config, limited.config)
-	limited.start()
-	b := openTest(t, limited.busConfig())
-	require.Eventually(t, func() bool { return b.Ready() != nil && strings.Contains(b.Ready().Error(), "create consumer") }, soon, tick)
-	require.ErrorContains(t, b.Ready(), `user "rotator" may not publish to "$JS.API.CONSUMER.CREATE.rotate-certs-events-prod.rotator.`)
-	require.Contains(t, hint.TextOf(b.Ready()), "nats consumer add rotate-certs-events-prod rotator --pull")
-	b.Close()
-	limited.stop()
-
-	full.start() // a user with that permission creates them
-	openReady(t, full.busConfig()).Close()
-	full.stop()
-	limited.start()
-	openReady(t, limited.busConfig())
+			full.start() // a user with that permission creates them
+			openReady(t, full.busConfig()).Close()
+			full.stop()
+			limited.start()
+			openReady(t, limited.busConfig())
+		})
+	}
 }
 
 // TestStreamOfAnEarlierReleaseIsExplained has a stream with the subjects of ours. The watcher is

@@ -181,58 +181,14 @@ func TestCommandIsNotRunWithAnotherPlan(t *testing.T) {
 // TestCommandKilledAtEveryRecord: the unit runs again whatever becomes of the process, and the
 // next one finds the certificates that are in place.
 func TestCommandKilledAtEveryRecord(t *testing.T) {
-	committed := 0
-	rolledBack := 0
-	for count := 1; ; count++ {
-		ended := false
-		synctest.Test(t, func(t *testing.T) {
-			k := newFakeRKE2(t)
-			e, r := k.newEngine()
-			k.stageServices(nodeapi.Order{}, certs.Etcd)
-			k.killAt(r, count)
-			r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
-			r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
-			if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
-				ended = true
-				if err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			began := len(r.recordsOf(nodeapi.Committing)) > 0 && len(r.recordsOf(nodeapi.Committed)) == 0
-			ran := len(k.commands)
-			k.dead = false
-			e, r = k.newEngine()
-			k.putOrder(abandon)
-			if err := runOrders(t, t.Context(), e); err != nil {
-				t.Fatal(err)
-			}
-			if len(k.commands) != ran {
-				t.Errorf("run again: %q", k.commands)
-			}
-			if ran > 0 {
+	killAtEveryRecord(t, newFakeRKE2, func(k *fakeRKE2) *fakeNode { return k.fakeNode },
+		func(k *fakeRKE2) int { return len(k.commands) }, func(k *fakeRKE2, renewed bool) {
+			if renewed {
 				k.isOnlyNew(ofEtcdPart)
 			} else {
 				k.isOnlyNew(nil)
 			}
-			switch {
-			case !began:
-			case ran > 0 && len(r.recordsOf(nodeapi.Committed)) == 1:
-				committed++
-			case ran == 0 && len(r.recordsOf(nodeapi.RolledBack)) == 1:
-				rolledBack++
-			default:
-				t.Errorf("killed at record %d: %s %+v", count, r.kindsText(), r.lastRecord())
-			}
-			k.stagedIsEmpty()
 		})
-		if ended || t.Failed() {
-			break
-		}
-	}
-	if committed < 10 || rolledBack < 3 {
-		t.Errorf("%d recovered as committed, %d as rolled back", committed, rolledBack)
-	}
 }
 
 // TestCommandInProgressIsAwaited: the process ends while the unit is stopped. The next one
@@ -245,18 +201,7 @@ func TestCommandInProgressIsAwaited(t *testing.T) {
 				k.stops = 80 * time.Second
 				k.forgets = forgets
 				k.onStop = func(certs.Service) { k.killProcessLocked() }
-				e, r := k.newEngine()
-				k.stageServices(nodeapi.Order{}, certs.Etcd)
-				r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
-				if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
-					t.Fatal(err)
-				}
-				k.dead = false
-				e, r = k.newEngine()
-				k.putOrder(abandon)
-				if err := runOrders(t, t.Context(), e); err != nil {
-					t.Fatal(err)
-				}
+				r := k.commitKilled(k, certs.Etcd)
 				k.isOnlyNew(ofEtcdPart)
 				if len(r.recordsOf(nodeapi.Committed)) != 1 || len(k.commands) != 1 {
 					t.Errorf("%s, commands %q", r.kindsText(), k.commands)

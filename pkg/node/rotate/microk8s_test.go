@@ -222,18 +222,7 @@ func TestCommandThatRestartsItsUnitIsAwaited(t *testing.T) {
 		m := newFakeMicroK8s(t)
 		m.signs = 50 * time.Second
 		m.onStop = func(certs.Service) { m.killProcessLocked() }
-		e, r := m.newEngine()
-		m.stageServices(nodeapi.Order{}, certs.KubeAPIServer)
-		r.orderAfter(m.fakeNode, nodeapi.Staged, commitOrder)
-		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
-			t.Fatal(err)
-		}
-		m.dead = false
-		e, r = m.newEngine()
-		m.putOrder(abandon)
-		if err := runOrders(t, t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
+		r := m.commitKilled(m, certs.KubeAPIServer)
 		m.isOnlyNewOf("apiserver", "front-proxy-client")
 		if len(r.recordsOf(nodeapi.Committed)) != 1 || len(m.commands) != 2 {
 			t.Errorf("%s, commands %q", r.kindsText(), m.commands)

@@ -186,58 +186,8 @@ func TestExpiredNodeIsRenewedByARestart(t *testing.T) {
 // TestUnitRestartKilledAtEveryRecord: the next process finds out whether the restart happened,
 // by the unit and by the files, and never restarts anything for it.
 func TestUnitRestartKilledAtEveryRecord(t *testing.T) {
-	committed := 0
-	rolledBack := 0
-	for count := 1; ; count++ {
-		ended := false
-		synctest.Test(t, func(t *testing.T) {
-			k := newFakeK0s(t)
-			e, r := k.newEngine()
-			k.stageServices(nodeapi.Order{}, certs.Etcd)
-			k.killAt(r, count)
-			r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
-			r.orderAfter(k.fakeNode, nodeapi.Committed, finish)
-			if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
-				ended = true
-				if err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			began := len(r.recordsOf(nodeapi.Committing)) > 0 && len(r.recordsOf(nodeapi.Committed)) == 0
-			restarts := len(k.started)
-			k.dead = false
-			boot := &Engine{Root: k.tree.Root, Node: "cp1"}
-			if undone, err := boot.RecoverNode(t.Context(), true); err != nil || len(undone) > 0 {
-				t.Fatalf("at boot there is nothing to restore: %+v, %v", undone, err)
-			}
-			e, r = k.newEngine()
-			k.putOrder(abandon)
-			if err := runOrders(t, t.Context(), e); err != nil {
-				t.Fatal(err)
-			}
-			if len(k.started) != restarts {
-				t.Errorf("restarted again: %v", k.started)
-			}
-			k.isAll(restarts > 0, ofK0s...)
-			switch {
-			case !began:
-			case restarts > 0 && len(r.recordsOf(nodeapi.Committed)) == 1:
-				committed++
-			case restarts == 0 && len(r.recordsOf(nodeapi.RolledBack)) == 1:
-				rolledBack++
-			default:
-				t.Errorf("killed at record %d: %s %+v", count, r.kindsText(), r.lastRecord())
-			}
-			k.stagedIsEmpty()
-		})
-		if ended || t.Failed() {
-			break
-		}
-	}
-	if committed < 10 || rolledBack < 3 {
-		t.Errorf("%d recovered as committed, %d as rolled back", committed, rolledBack)
-	}
+	killAtEveryRecord(t, newFakeK0s, func(k *fakeK0s) *fakeNode { return k.fakeNode },
+		func(k *fakeK0s) int { return len(k.started) }, func(k *fakeK0s, renewed bool) { k.isAll(renewed, ofK0s...) })
 }
 
 // TestRestartInProgressIsAwaited: the process ends while k0s, asked to restart, takes long to
@@ -247,18 +197,7 @@ func TestRestartInProgressIsAwaited(t *testing.T) {
 		k := newFakeK0s(t)
 		k.stops = 80 * time.Second
 		k.onStop = func(certs.Service) { k.killProcessLocked() }
-		e, r := k.newEngine()
-		k.stageServices(nodeapi.Order{}, certs.Etcd)
-		r.orderAfter(k.fakeNode, nodeapi.Staged, commitOrder)
-		if err := runOrders(t, t.Context(), e); !errors.Is(err, errKilled) {
-			t.Fatal(err)
-		}
-		k.dead = false
-		e, r = k.newEngine()
-		k.putOrder(abandon)
-		if err := runOrders(t, t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
+		r := k.commitKilled(k, certs.Etcd)
 		k.isAll(true, ofK0s...)
 		if len(r.recordsOf(nodeapi.Committed)) != 1 || len(k.started) != 1 {
 			t.Errorf("%s, restarted %v", r.kindsText(), k.started)
