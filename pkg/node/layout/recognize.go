@@ -56,7 +56,8 @@ func recognizeArgs(argv []string) (recognized, bool) {
 		if !known {
 			return behindUnknown(argv, direct)
 		}
-		assignVariables(assigned, argv[1:len(argv)-len(command)])
+		// A script for a shell ("runuser -c SCRIPT") is a longer command than the words that it is read from.
+		assignVariables(assigned, argv[1:max(1, len(argv)-len(command))])
 		argv = command
 	}
 	return recognized{}, false
