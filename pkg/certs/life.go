@@ -7,7 +7,8 @@ import (
 
 // IsUnlimited reports whether a certificate is valid for longer than a Duration holds, 292 years: in
 // general until 9999, by which RFC 5280 says that it has no well-defined expiration. Its successor
-// is valid until the same day.
+// is valid until the same day, if that is later than 292 years from now: a certificate that was made
+// without a NotBefore is valid from the year 1, and may expire soon.
 func IsUnlimited(notBefore, notAfter time.Time) bool { return notAfter.Sub(notBefore) == math.MaxInt64 }
 
 // LifeOf returns how long a certificate was made to be valid, for a successor that is valid as

@@ -108,3 +108,14 @@ func TestSuccessorOfAnUnlimitedCertificate(t *testing.T) {
 	c, _ := renewWith(t, limited, old)
 	assert.Equal(t, limited.Cert.NotAfter, c.NotAfter)
 }
+
+// TestSuccessorOfACertificateWithoutABeginning: a program in Go that sets no NotBefore makes
+// certificates that are valid from the year 1. The successor does not expire with it.
+func TestSuccessorOfACertificateWithoutABeginning(t *testing.T) {
+	for _, ends := range []time.Time{now.AddDate(0, 0, 10), now.AddDate(0, 0, -1)} {
+		old := &x509.Certificate{NotAfter: ends}
+		template, err := certs.SuccessorTemplate(old, certs.Renewal{Now: now})
+		require.NoError(t, err)
+		assert.Greater(t, template.NotAfter.Year(), 2300)
+	}
+}

@@ -114,7 +114,7 @@ func (r Renewal) datesFor(old *x509.Certificate) (notBefore, notAfter time.Time,
 		if least := r.Now.UTC().Add(life / 2).Truncate(time.Second); notAfter.Before(least) {
 			notAfter = least // one that lives for minutes
 		}
-		if IsUnlimited(old.NotBefore, old.NotAfter) {
+		if IsUnlimited(old.NotBefore, old.NotAfter) && old.NotAfter.After(notAfter) {
 			notAfter = old.NotAfter.UTC()
 		}
 	}

@@ -78,7 +78,7 @@ func successorEnd(n *inventory.Node, c inventory.Certificate, req Request, grant
 		reason = "the cluster's signer grants no more (--cluster-signing-duration)"
 	}
 	end = n.Time.Add(validity).UTC().Truncate(time.Second)
-	if asked == 0 && reason == "" && certs.IsUnlimited(c.NotBefore, c.NotAfter) {
+	if asked == 0 && reason == "" && certs.IsUnlimited(c.NotBefore, c.NotAfter) && c.NotAfter.After(end) {
 		end = c.NotAfter
 	}
 	if ca := issuerOf(n, c); ca != nil && end.After(ca.NotAfter) {

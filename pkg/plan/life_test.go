@@ -45,3 +45,17 @@ func TestPlanOfAnUnlimitedCertificate(t *testing.T) {
 		assert.Equal(t, reason, target.LifeReason)
 	}
 }
+
+// TestPlanOfACertificateWithoutABeginning: it is valid from the year 1, and expires soon.
+func TestPlanOfACertificateWithoutABeginning(t *testing.T) {
+	n := sharingNode()
+	n.Time = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	c := &n.Certificates[2]
+	c.NotBefore = time.Time{}
+	c.NotAfter = n.Time.AddDate(0, 0, 10)
+	p, err := BuildPlan([]inventory.Node{n}, Request{Services: []certs.Service{certs.KubeAPIServer}, Restart: RestartAlways}, nil)
+	require.NoError(t, err)
+	target := p.AllSteps()[0].targetOf(c.ID())
+	require.NotNil(t, target)
+	assert.Greater(t, target.NewNotAfter.Year(), 2300)
+}
