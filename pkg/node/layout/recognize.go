@@ -33,6 +33,8 @@ type recognized struct {
 	script bool
 	// assigned are the variables that a wrapper or a script sets for the component.
 	assigned map[string]string
+	// unsure are those of them that a script sets only in some cases.
+	unsure []string
 }
 
 // recognizeArgs finds the component in a command line: by the base name of its first word, by

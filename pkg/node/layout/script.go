@@ -28,7 +28,7 @@ func recognizeScript(args []string, assigned map[string]string) (recognized, boo
 			continue
 		}
 		assignVariables(assigned, words[:j])
-		return recognized{service: s, args: rest, script: true, assigned: assigned}, true
+		return recognized{service: s, args: rest, script: true, assigned: assigned, unsure: setInBranches(words[:j])}, true
 	}
 	return recognized{}, false
 }
@@ -86,6 +86,36 @@ func assignVariables(assigned map[string]string, words []string) {
 	}
 }
 
+// setInBranches returns the variables that a script sets only in some cases: in a branch or a loop, or
+// after "&&" or "||" where the command of the component does not depend on that.
+func setInBranches(words []string) []string {
+	var out, conditional []string
+	depth := 0
+	after := false // "&&" or "||" in the same command
+	for _, w := range words {
+		word, ends := strings.CutSuffix(w, ";")
+		switch word {
+		case "if", "case", "for", "while", "until":
+			depth++
+		case "fi", "esac", "done":
+			depth--
+		case "&&", "||":
+			after = true
+		}
+		if name, _, _ := strings.Cut(word, "="); isAssignment(word) && depth > 0 {
+			out = append(out, name)
+		} else if isAssignment(word) && after {
+			conditional = append(conditional, name)
+		}
+		if ends {
+			out = append(out, conditional...)
+			conditional = nil
+			after = false
+		}
+	}
+	return out
+}
+
 // withVariables returns the component with the variables that a script's arguments hold expanded, and
 // with all variables that it is started with: those of env and those that its command line sets.
 func (r recognized) withVariables(env map[string]string) (recognized, map[string]string) {
@@ -96,10 +126,19 @@ func (r recognized) withVariables(env map[string]string) (recognized, map[string
 	for name, value := range r.assigned {
 		all[name] = expandShell(value, env)
 	}
+	for _, name := range r.unsure {
+		delete(all, name)
+	}
 	if r.script {
 		args := make(arguments, 0, len(r.args))
 		for _, arg := range r.args {
-			args = append(args, expandShell(arg, all))
+			text := expandShell(arg, all)
+			// A shell splits the value of a variable that is a word of its own: $FLAGS.
+			if name, rest := shellName(strings.TrimPrefix(arg, "$")); name != "" && rest == "" && strings.HasPrefix(arg, "$") {
+				args = append(args, splitWords(text)...)
+				continue
+			}
+			args = append(args, text)
 		}
 		r.args = args
 	}

@@ -38,6 +38,8 @@ func TestComponentInAScript(t *testing.T) {
 		"several commands":        `"command": ["/bin/sh", "-c", "chmod +x /usr/bin/kube-apiserver && kube-apiserver --tls-cert-file=/pki/a.crt --tls-private-key-file=/pki/a.key; exit 1"]`,
 		"variables of the pod":    `"command": ["/bin/sh", "-c", "exec kube-apiserver --tls-cert-file=${PKI}/a.crt --tls-private-key-file=$PKI/a.key"], "env": [{"name": "PKI", "value": "/pki"}]`,
 		"variables of the script": `"command": ["/bin/sh", "-c", "export DIR=/pki; PKI=$DIR; exec kube-apiserver --tls-cert-file=${PKI}/a.crt --tls-private-key-file=$PKI/a.key"]`,
+		"flags in a variable":     `"command": ["/bin/sh", "-c", "exec kube-apiserver $FLAGS --v=1"], "env": [{"name": "FLAGS", "value": "--tls-cert-file=/pki/a.crt --tls-private-key-file=/pki/a.key"}]`,
+		"commands that all count": `"command": ["/bin/sh", "-c", "cd / && PKI=/pki && exec kube-apiserver --tls-cert-file=$PKI/a.crt --tls-private-key-file=$PKI/a.key"]`,
 		"arguments of the script": `"command": ["/bin/sh", "-c", "exec kube-apiserver \"$@\"", "--"], "args": ["--tls-cert-file=/pki/a.crt", "--tls-private-key-file=/pki/a.key"]`,
 		"all of it are arguments": `"command": ["/bin/bash", "-ec", "exec \"$@\"", "run", "kube-apiserver", "--tls-cert-file=/pki/a.crt", "--tls-private-key-file=/pki/a.key"]`,
 	} {
@@ -60,6 +62,8 @@ func TestComponentInAScript(t *testing.T) {
 func TestComponentWhoseArgumentsOnlyItsProcessHas(t *testing.T) {
 	for name, fields := range map[string]string{
 		"a command in a script":       `"command": ["/bin/sh", "-c", "exec kube-apiserver --tls-cert-file=$(find /pki -name a.crt) --tls-private-key-file=$KEY"]`,
+		"a branch of a script":        `"command": ["/bin/sh", "-c", "if [ -f /x ]; then A=/pki/a; else A=/pki/b; fi; exec kube-apiserver --tls-cert-file=$A.crt --tls-private-key-file=$A.key"]`,
+		"a condition in a script":     `"command": ["/bin/sh", "-c", "[ -f /x ] && A=/pki/b\nexec kube-apiserver --tls-cert-file=$A.crt --tls-private-key-file=$A.key"]`,
 		"a script of the image":       `"command": ["/scripts/run.sh"]`,
 		"with arguments":              `"command": ["/scripts/run.sh"], "args": ["--tls-cert-file=/x"]`,
 		"the entrypoint of the image": `"env": []`,
