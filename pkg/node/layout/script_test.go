@@ -127,3 +127,18 @@ func TestVariablesOfACommand(t *testing.T) {
 		expectCertificates(t, l, "etcd etcd-server Pair /pki/a.crt /pki/a.key")
 	}
 }
+
+// TestOpaquePodBesideAWorkload: an application's etcd, which has all its settings in variables, is not
+// the process of a static pod whose command is not known.
+func TestOpaquePodBesideAWorkload(t *testing.T) {
+	n := layouttest.NewNode(t)
+	n.KubeadmWorker()
+	n.WriteFile("/etc/kubernetes/manifests/etcd.yaml", `{"kind": "Pod", "metadata": {"name": "etcd"}, "spec": {"hostNetwork": true, "containers": [{"name": "etcd", "image": "etcd", "command": ["/run.sh"]}]}}`)
+	n.AddProcess(300, layouttest.PodCgroup("0a1b2c3d-0001-4002-8003-0000000000aa"), "etcd")
+	n.AddProcess(400, layouttest.StaticPodCgroup("a"), "etcd", "--name=cp1")
+	l := DiscoverNode(n.Root, Options{})
+	c := l.Node.ComponentOf(certs.Etcd)
+	if c == nil || c.PID != 400 {
+		t.Errorf("component %+v", c)
+	}
+}

@@ -75,6 +75,8 @@ func (d *discovery) fromOpaque(o opaqueContainer, running []process, known []*pr
 	if !ok || slices.ContainsFunc(known, func(p *program) bool { return p.service == service }) {
 		return nil
 	}
+	// A container of a workload may run the same program, without any arguments.
+	running = slices.DeleteFunc(slices.Clone(running), func(p process) bool { return !p.place.isStatic() })
 	proc, ok := runningAs(recognized{service: service}, running)
 	if !ok {
 		d.notInspected(service, o.path, fmt.Sprintf("its command is behind a program that is not known (%q), and it does not run: its certificates are not known",
