@@ -2,7 +2,9 @@ package dashboard
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -70,6 +72,24 @@ func TestAPIMarks(t *testing.T) {
 	assert.Contains(t, missing.Hint, prodPath+"/marks")
 	readAs[apiMarks](t, c.send(http.MethodPost, prodPath+"/marks/admin-x7k2p/delete", "", nil), http.StatusOK)
 	assert.Equal(t, "admin-x7k2p", <-deleted)
+}
+
+// TestMarkThatWasMadeIsNoError, although the cluster does not answer after it: a client that marks again
+// has the keys replaced twice.
+func TestMarkThatWasMadeIsNoError(t *testing.T) {
+	made := false
+	cluster := &fakeCluster{
+		state: func(context.Context) (State, error) {
+			if made {
+				return State{}, errors.New("connection refused")
+			}
+			return sampleState(3), nil
+		},
+		mark: func(context.Context, Mark) error { made = true; return nil },
+	}
+	c := withToken(t, fixedOptions(oneCluster(cluster)))
+	got := readAs[apiMarks](t, c.send(http.MethodPost, prodPath+"/marks", `{"service":"etcd","reason":"leaked"}`, nil), http.StatusCreated)
+	assert.Contains(t, strings.Join(got.NotRead, "; "), "connection refused")
 }
 
 // TestAPIOfJournalsAndMarksNeedsThePermissionsOfPages, and nothing is read or changed without them.

@@ -77,7 +77,7 @@ func (s *Server) createAPIMark(call *apiCall, in apiMarkChoice) (apiMarks, error
 	if err != nil {
 		return apiMarks{}, fromCluster("the certificates were not marked", err)
 	}
-	return s.describeMarks(call.r.Context(), named)
+	return s.describeChanged(call.r.Context(), named), nil
 }
 
 // deleteAPIMark deletes a mark.
@@ -87,13 +87,26 @@ func (s *Server) deleteAPIMark(call *apiCall, _ nothing) (apiMarks, error) {
 		return apiMarks{}, err
 	}
 	name := call.r.PathValue("mark")
-	known := s.awaitState(call.r.Context(), named).Value
-	if known != nil && !slices.ContainsFunc(known.Marks, func(m v1alpha1.CompromisedCertificate) bool { return m.Name == name }) {
+	last := s.awaitState(call.r.Context(), named)
+	known := last.Value
+	complete := known != nil && last.Err == nil && !last.Running // else it may have been created since
+	if complete && !slices.ContainsFunc(known.Marks, func(m v1alpha1.CompromisedCertificate) bool { return m.Name == name }) {
 		return apiMarks{}, notFound(fmt.Sprintf("there is no mark %q", name), "GET "+apiClusterPath(clusterID(named.Name), "marks")+" lists them")
 	}
 	err = s.changeMark(call.r.Context(), named, func(ctx context.Context, cluster Cluster) error { return cluster.DeleteMark(ctx, name) })
 	if err != nil {
 		return apiMarks{}, fromCluster("the mark was not deleted", err)
 	}
-	return s.describeMarks(call.r.Context(), named)
+	return s.describeChanged(call.r.Context(), named), nil
+}
+
+// describeChanged reads the marks after a change. That they cannot be read is no error: a client
+// would repeat the change, and a second mark replaces the keys again.
+func (s *Server) describeChanged(ctx context.Context, c Context) apiMarks {
+	out, err := s.describeMarks(ctx, c)
+	if err != nil {
+		text, _ := errorParts(err)
+		out.NotRead = append(out.NotRead, "the change was made, but not read again: "+text)
+	}
+	return out
 }
