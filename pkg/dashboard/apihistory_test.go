@@ -59,7 +59,9 @@ func TestAPIMarks(t *testing.T) {
 	assert.Equal(t, want, readAs[apiMarks](t, c.send(http.MethodGet, prodPath+"/marks", "", nil), http.StatusOK))
 	for body, text := range map[string]string{
 		`{"service":"etcd"}`: "no reason given", `{"service":"ectd","reason":"x"}`: "unknown service", `{"service":"etcd","reason":"x","nodes":[]}`: "no node is chosen",
-		`{"service":"admin","nodes":["NODE"],"reason":"x"}`: "not named as nodes are", `{"service":"etcd","reason":"x","node":"cp1"}`: "unknown field",
+		`{"service":"etcd","reason":"x","nodes":[""]}`: "no node is chosen", `{"service":"etcd","reason":"x","nodes":[" ",","]}`: "no node is chosen",
+		`{"service":"etcd","reason":"x","fingerprint":" : "}`: "the fingerprint is blank",
+		`{"service":"admin","nodes":["NODE"],"reason":"x"}`:   "not named as nodes are", `{"service":"etcd","reason":"x","node":"cp1"}`: "unknown field",
 	} {
 		e := readAs[problem](t, c.send(http.MethodPost, prodPath+"/marks", body, nil), http.StatusUnprocessableEntity)
 		assert.Contains(t, e.Detail, text, body)

@@ -65,13 +65,16 @@ func (s *Server) createAPIMark(call *apiCall, in apiMarkChoice) (apiMarks, error
 	if err != nil {
 		return apiMarks{}, err
 	}
-	if in.Nodes != nil && len(in.Nodes) == 0 {
-		return apiMarks{}, invalidField("nodes", "no node is chosen", "omit nodes for every node")
-	}
 	mark, err := checkMark(Mark(in))
-	if err != nil {
+	// A field whose value is blank would mark everything: a script has an empty variable.
+	switch {
+	case err != nil:
 		text, next := errorParts(err)
 		return apiMarks{}, invalidField("", text, next)
+	case in.Nodes != nil && len(mark.Nodes) == 0:
+		return apiMarks{}, invalidField("nodes", "no node is chosen", "omit nodes for every node")
+	case in.Fingerprint != "" && mark.Fingerprint == "":
+		return apiMarks{}, invalidField("fingerprint", "the fingerprint is blank", "omit fingerprint for every certificate of the service")
 	}
 	err = s.changeMark(call.r.Context(), named, func(ctx context.Context, cluster Cluster) error { return cluster.MarkCompromised(ctx, mark) })
 	if err != nil {
