@@ -33,6 +33,7 @@ type observer struct {
 	shared func() bool // whether the summary was written; nil: it is not shared
 	// holder reads which rotation holds the cluster's lock; nil: it is not read.
 	holder func(context.Context) (*kube.HeldError, error)
+	held   *kube.HeldError // what was read last, for the summary
 	// answers are those to requests of other clusters; nil: none.
 	answers func(rotations []v1alpha1.CertificateRotation) []v1alpha1.SummaryAnswer
 	now     func() time.Time

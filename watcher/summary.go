@@ -155,10 +155,15 @@ func (o *observer) takeSummary(name string) (v1alpha1.ClusterSummary, bool) {
 }
 
 // rotationByHand is the rotation that holds the cluster's lock, unless it is one of the watcher: its
-// CertificateRotation shows that. nil: there is none, or the lock could not be read.
+// CertificateRotation shows that. Where the lock cannot be read, what was read last counts until it
+// ends: a rotation itself restarts the API server. nil: there is none.
 func (o *observer) rotationByHand(ctx context.Context) *v1alpha1.SummaryRotation {
 	held, err := o.holder(ctx)
-	if err != nil || held == nil || !o.now().Before(held.Until) {
+	if err != nil {
+		held = o.held
+	}
+	o.held = held
+	if held == nil || !o.now().Before(held.Until) {
 		return nil
 	}
 	who, rotation := held.SplitHolder()

@@ -126,6 +126,30 @@ func TestSummaryHasARotationStartedByHand(t *testing.T) {
 	}
 }
 
+// TestRotationByHandStaysInTheSummaryWhileTheLockCannotBeRead: it restarts the API server itself.
+func TestRotationByHandStaysInTheSummaryWhileTheLockCannotBeRead(t *testing.T) {
+	o := observerOf(t)
+	o.decided = func() (renewal.Decision, time.Time) { return renewal.Decision{}, noon }
+	at := noon
+	o.now = func() time.Time { return at }
+	var unreadable error
+	o.holder = func(context.Context) (*kube.HeldError, error) {
+		if unreadable != nil {
+			return nil, unreadable
+		}
+		return &kube.HeldError{Holder: "alice@laptop (rotation 7f3c2a)", Until: noon.Add(time.Minute)}, nil
+	}
+	inSummary := func() bool {
+		got, known := o.takeSummary("prod")
+		return assert.True(t, known) && got.Rotation != nil
+	}
+	assert.True(t, inSummary())
+	unreadable = errors.New("connection refused")
+	assert.True(t, inSummary())
+	at = noon.Add(time.Minute)
+	assert.False(t, inSummary(), "the lock has ended")
+}
+
 // nothingPublished is a publisher without NATS.
 type nothingPublished struct{}
 

@@ -51,9 +51,6 @@ func (s *Server) showAPI(w http.ResponseWriter, r *http.Request) {
 	if journals := s.journals.latestResult(named.Name).Value; journals != nil && len(journals.Items) > 0 {
 		known["journal"] = journals.Items[0].ID
 	}
-	if last.Value != nil && len(last.Value.Marks) > 0 {
-		known["mark"] = last.Value.Marks[0].Name
-	}
 	for _, route := range apiRoutes() {
 		if !strings.Contains(route.Path, "{id}") {
 			continue

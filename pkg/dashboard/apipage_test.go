@@ -37,7 +37,8 @@ func TestAPIPageShowsEveryRequestOfACluster(t *testing.T) {
 	assert.NotContains(t, text, "{id}")
 	assert.Contains(t, b.get("/clusters/prod").body, `href="/clusters/prod/api"`)
 
-	assert.Contains(t, text, `data-send="/api/v1/clusters/prod/marks/admin-x7k2p/delete"`)
+	assert.Contains(t, text, "POST /api/v1/clusters/prod/marks/MARK/delete", "no click deletes a mark that the user has not named")
+	assert.NotContains(t, text, `data-send="/api/v1/clusters/prod/marks/MARK/delete"`)
 	assert.Contains(t, text, "GET /api/v1/clusters/prod/history/JOURNAL", "the journals were not read")
 	b.post("/clusters/prod/journals", "")
 	b.awaitPage("/clusters/prod/api", `data-send="/api/v1/clusters/prod/history/7f3c2a"`)

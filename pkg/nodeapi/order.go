@@ -42,11 +42,10 @@ type Order struct {
 	// No rollback is possible then.
 	Compromised bool `json:"compromised,omitempty"`
 	// CopyEtcd (Commit) has the data of this node's etcd member copied before anything changes,
-	// if that can be done. The member is down, or has no quorum.
+	// if that can be done: the member was down, or without quorum, when the order was given.
 	CopyEtcd bool `json:"copyEtcd,omitempty"`
-	// RequireCopy (with CopyEtcd; Stage, Commit) makes the order fail where the data cannot be
-	// copied: the staging where that is known before, as for want of space. A member that is being
-	// written to has its quorum and needs no copy.
+	// RequireCopy (Stage, with CopyEtcd) makes the staging fail where the data cannot be copied, as
+	// for want of space: before anything has changed on any node.
 	RequireCopy bool `json:"requireCopy,omitempty"`
 	// TimeoutSeconds limits how long a component may take to become healthy.
 	TimeoutSeconds int64 `json:"timeoutSeconds,omitempty"`

@@ -51,8 +51,12 @@ func CopyTo(ctx context.Context, to string, resolve Resolver, directories ...str
 }
 
 // CheckCopy returns an error if [CopyTo] could not copy the directories now: they cannot be read,
-// have no log, or the disk has no space for a copy. It changes nothing.
+// have no log, or the disk has no space for a copy. A member without any file has nothing to lose.
+// It changes nothing.
 func CheckCopy(to string, resolve Resolver, directories ...string) error {
+	if len(directories) > 0 && !slices.ContainsFunc(directories, mayHaveFiles) {
+		return nil
+	}
 	entries, err := listAll(resolve, directories)
 	if errors.Is(err, ErrWritten) {
 		return nil
@@ -64,6 +68,12 @@ func CheckCopy(to string, resolve Resolver, directories ...string) error {
 		return err
 	}
 	return requireSpace(filepath.Dir(to), sizeOf(entries))
+}
+
+// mayHaveFiles reports whether a directory has files or cannot be read; not if it is missing or empty.
+func mayHaveFiles(directory string) bool {
+	entries, err := os.ReadDir(directory)
+	return len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist)
 }
 
 // copyOnce fails with ErrWritten where something is written just before the copy or during it.

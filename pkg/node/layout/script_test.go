@@ -30,8 +30,8 @@ func apiServerPairs(l Layout) []string {
 	return out
 }
 
-// TestComponentInAScript: a static pod starts the component in a script for a shell. It is read from
-// the manifest, whether it runs or not.
+// TestComponentInAScript: a static pod starts the component in a script for a shell. Which arguments
+// the script gives it is read from the process that runs, else from the script.
 func TestComponentInAScript(t *testing.T) {
 	for name, fields := range map[string]string{
 		"continued lines":         `"command": ["/bin/sh"], "args": ["-c", "set -e\n# kube-apiserver --v=9\nexec kube-apiserver \\\n  --tls-cert-file=/pki/a.crt\\\n --tls-private-key-file \\\n  /pki/a.key\n"]`,
@@ -47,10 +47,12 @@ func TestComponentInAScript(t *testing.T) {
 			n := layouttest.NewNode(t)
 			n.KubeadmWorker()
 			writeAPIServerPod(n, fields)
-			if runs { // with other files than those of its manifest, which its next start takes
+			want := apiServerPair
+			if runs {
+				want = strings.NewReplacer("a.crt", "b.crt", "a.key", "b.key").Replace(apiServerPair)
 				n.AddProcess(400, layouttest.StaticPodCgroup("a"), "kube-apiserver", "--tls-cert-file=/pki/b.crt", "--tls-private-key-file=/pki/b.key")
 			}
-			if got := apiServerPairs(DiscoverNode(n.Root, Options{})); !slices.Equal(got, []string{apiServerPair}) {
+			if got := apiServerPairs(DiscoverNode(n.Root, Options{})); !slices.Equal(got, []string{want}) {
 				t.Errorf("%s, runs %v: %q", name, runs, got)
 			}
 		}

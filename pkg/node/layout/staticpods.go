@@ -171,10 +171,13 @@ func podComponent(p *pod, c *container, r recognized, env map[string]string, run
 	if proc, ok := runningAs(r, running); ok {
 		out.component.PID = proc.pid
 		out.component.StartedAt = proc.started
-		// The manifest takes precedence, since a restart will use it. Only values that the API
-		// server provides ($(POD_IP) from a fieldRef), or a script, are taken from the process.
-		if r.hasVariable() {
+		// The manifest takes precedence, since a restart will use it. Values that the API server
+		// provides ($(POD_IP) from a fieldRef), and what a script runs, are taken from the process.
+		if r.script || r.hasVariable() {
 			out.args = proc.args
+		}
+		if r.script {
+			out.env = c.literalVariables()
 		}
 	} else {
 		out.component.Note = "does not run"

@@ -31,10 +31,6 @@ func (s *session) commit(ctx context.Context, o statedir.Order, l *log) error {
 		return l.write(failedAnswer(err))
 	}
 	if err := s.copyEtcd(ctx, o, t, l); err != nil {
-		var uncopied *uncopiedError
-		if errors.As(err, &uncopied) {
-			return l.write(failedAnswer(err))
-		}
 		return err
 	}
 	unguarded, err := s.installRecovery(t)

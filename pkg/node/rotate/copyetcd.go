@@ -49,8 +49,9 @@ func (s *session) checkCopy(o statedir.Order, node inventory.Node) error {
 }
 
 // copyEtcd copies the data of this node's member where the order asks for it, and records where
-// the copy is, or why there is none. It ends the commit, which has changed nothing yet, with a
-// *uncopiedError if the order requires a copy. Other errors are those of the journal.
+// the copy is, or why there is none. A copy that fails now, though it was possible when the
+// certificates were staged, does not end the commit: the other members commit at the same time, and
+// have no quorum without this one. Its error is that of the journal.
 func (s *session) copyEtcd(ctx context.Context, o statedir.Order, t *transaction, l *log) error {
 	member := t.Node.ComponentOf(certs.Etcd)
 	if !o.CopyEtcd || member == nil {
@@ -60,9 +61,6 @@ func (s *session) copyEtcd(ctx context.Context, o statedir.Order, t *transaction
 		return err
 	}
 	text, err := s.copyData(ctx, member.DataDirectories)
-	if err != nil && o.RequireCopy && !errors.Is(err, etcdcopy.ErrWritten) {
-		return &uncopiedError{err}
-	}
 	if err != nil {
 		text = fmt.Sprintf("etcd's data was not copied: %v", err)
 	}
