@@ -71,6 +71,7 @@ func FuzzUnitFile(f *testing.F) {
 
 func FuzzCmdline(f *testing.F) {
 	f.Add([]byte("kube-apiserver\x00--token=a\x00--x\x00y\x00"))
+	f.Add([]byte("runuser\x00-c\x00pg_ctl start\x00postgres\x00"))
 	f.Add([]byte("/bin/sh\x00-c\x00exec etcd --a='b"))
 	f.Add([]byte("\x00\x00-\x00--\x00--=\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
