@@ -13,6 +13,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // TestShapeKubeletOnOlderAndOwnPair has kubelets as scanners for CIS benchmarks ask for
@@ -39,8 +42,11 @@ func TestShapeKubeletOnOlderAndOwnPair(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			n := test.node
 			restart := func(ctx context.Context, change string) {
+				began := time.Now().Truncate(time.Second)
 				_, err := the.try(ctx, n.Name, change+" && systemctl daemon-reload && systemctl restart kubelet && for i in $(seq 600); do "+kubeletAnswers+" && exit 0; sleep 0.1; done; exit 1")
 				require.NoError(t, err)
+				require.NoError(t, wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true,
+					func(ctx context.Context) (bool, error) { return the.readySince(ctx, n.Name, began), nil }), "the kubelet reports that its node is ready")
 			}
 			t.Cleanup(func() { restart(context.WithoutCancel(t.Context()), test.undo) })
 			the.kubeconfigNamesOlderPair(t, n, 45*24*time.Hour)
@@ -81,6 +87,15 @@ const (
 	clientPath = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 	olderPair  = "/var/lib/kubelet/pki/kubelet-client" // .crt, .key
 )
+
+// readySince reports whether a node is ready, as its kubelet has said at that time or later: one that
+// has just started says first that it is not.
+func (l *lab) readySince(ctx context.Context, node string, since time.Time) bool {
+	got, err := l.client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	return err == nil && slices.ContainsFunc(got.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue && !c.LastHeartbeatTime.Time.Before(since)
+	})
+}
 
 // kubeconfigNamesOlderPair gives a kubelet's kubeconfig a pair of its own, which expires
 // earlier than the one that the kubelet rotates, and gives the old kubeconfig back.
