@@ -1,10 +1,7 @@
 package plugin
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,18 +11,19 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/kube"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/watcherevents"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-const (
-	// longestEvent bounds a line: an event that names thousands of certificates.
-	longestEvent = 8 << 20
-	// believedAfter is how many refusals in a row end following.
-	believedAfter = 60
-)
+// believedAfter is how many refusals in a row end following.
+const believedAfter = 60
+
+// resourceEvents names the events in an error of a watcher outside the cluster.
+var resourceEvents = schema.GroupResource{Resource: "events"}
 
 // Run reads and prints events.
 func (o *eventsOptions) Run(ctx context.Context) error {
@@ -33,7 +31,7 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := &eventPrinter{out: o.Out, format: o.format, seen: newSeen()}
+	p := &eventPrinter{out: o.Out, format: o.format, seen: watcherevents.NewSeen()}
 	since := o.from
 	lost := false
 	refusals := 0
@@ -50,7 +48,7 @@ func (o *eventsOptions) Run(ctx context.Context) error {
 				printers.PrintNotes(o.ErrOut, "No events.")
 			}
 			return err
-		case errors.As(err, new(*notAnEventError)):
+		case errors.As(err, new(*watcherevents.NotAnEventError)):
 			return err
 		case err != nil && !kube.IsRestarting(err) && !isUnavailable(err) && statusCode(err) != 0:
 			// An API server that has just started forbids every request until it has read the
@@ -103,13 +101,18 @@ func (o *eventsOptions) chooseOpener(ctx context.Context) (opener, error) {
 		}
 	}
 	return func(ctx context.Context, query url.Values) (io.ReadCloser, error) {
-		request := api.proxiedRequest(namespace, "events")
-		for name := range query {
-			request = request.Param(name, query.Get(name))
-		}
-		body, err := request.Stream(ctx)
-		return body, explainProxy(err, namespace)
+		return api.openEvents(ctx, namespace, query)
 	}, nil
+}
+
+// openEvents requests the events of the watcher in a namespace through the API server.
+func (o *objects) openEvents(ctx context.Context, namespace string, query url.Values) (io.ReadCloser, error) {
+	request := o.proxiedRequest(namespace, "events")
+	for name := range query {
+		request = request.Param(name, query.Get(name))
+	}
+	body, err := request.Stream(ctx)
+	return body, explainProxy(err, namespace)
 }
 
 // explainProxy explains an error of the API server for the watcher's events.
@@ -155,55 +158,31 @@ func (o *eventsOptions) openDirect(ctx context.Context, query url.Values) (io.Re
 // readConnection reads one connection to its end. If the events are followed, the end of the
 // connection is no error.
 func (o *eventsOptions) readConnection(ctx context.Context, open opener, since time.Time, p *eventPrinter) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	opened := func(ctx context.Context) (io.ReadCloser, error) {
+		body, err := open(ctx, eventsQuery(since, o.follow))
+		p.began = p.began || err == nil
+		return body, err
+	}
+	return watcherevents.ReadEvents(ctx, o.follow, opened, p.printEvent)
+}
+
+// eventsQuery asks for the events since a time; zero: all that are kept.
+func eventsQuery(since time.Time, follow bool) url.Values {
 	query := url.Values{}
 	if !since.IsZero() {
 		query.Set("since", since.UTC().Format(time.RFC3339Nano))
 	}
-	if o.follow {
+	if follow {
 		query.Set("follow", "true")
 	}
-	body, err := open(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	p.began = true
-	const silence = 2 * time.Minute // without any line: a followed connection counts as broken
-	quiet := time.AfterFunc(silence, cancel)
-	defer quiet.Stop()
-	lines := bufio.NewScanner(body)
-	lines.Buffer(nil, longestEvent)
-	lines.Split(wholeLines)
-	for lines.Scan() {
-		quiet.Reset(silence)
-		if err := p.printLine(lines.Bytes()); err != nil {
-			return err
-		}
-	}
-	if err := lines.Err(); err != nil && !o.follow {
-		return fmt.Errorf("read events: the list is incomplete: %w", err)
-	}
-	return nil
-}
-
-// wholeLines skips an incomplete last line: the connection broke there.
-func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return i + 1, data[:i], nil
-	}
-	if atEOF && len(data) > 0 {
-		return 0, nil, io.ErrUnexpectedEOF
-	}
-	return 0, nil, nil
+	return query
 }
 
 // eventPrinter prints each event once.
 type eventPrinter struct {
 	out     io.Writer
 	format  printers.Format
-	seen    *seen
+	seen    *watcherevents.Seen
 	last    time.Time // of the newest event
 	began   bool      // a connection was made
 	news    bool      // since the last break
@@ -215,25 +194,11 @@ type printError struct{ err error }
 
 func (e *printError) Error() string { return e.err.Error() }
 
-// notAnEventError is an answer that is not from a watcher.
-type notAnEventError struct{ said string }
-
-func (e *notAnEventError) Error() string {
-	return fmt.Sprintf("read events: not an event: %q", e.said)
-}
-
-func (p *eventPrinter) printLine(raw []byte) error {
-	if len(strings.TrimSpace(string(raw))) == 0 {
-		return nil // keeps the connection open
-	}
-	var e cloudEvent
-	if err := json.Unmarshal(raw, &e); err != nil || e.ID == "" {
-		return &notAnEventError{said: printers.CleanText(string(raw[:min(len(raw), 120)]))}
-	}
+func (p *eventPrinter) printEvent(e watcherevents.Event) error {
 	if e.Time.After(p.last) {
 		p.last = e.Time
 	}
-	if !p.seen.addID(e.ID) {
+	if !p.seen.AddID(e.ID) {
 		return nil
 	}
 	p.news = true
@@ -241,38 +206,14 @@ func (p *eventPrinter) printLine(raw []byte) error {
 	var err error
 	switch p.format {
 	case printers.JSON:
-		_, err = fmt.Fprintf(p.out, "%s\n", raw)
+		_, err = fmt.Fprintf(p.out, "%s\n", e.Raw)
 	case printers.Name:
 		_, err = fmt.Fprintf(p.out, "%s\n", printers.CleanText(e.ID))
 	default:
-		_, err = fmt.Fprintln(p.out, printers.CleanText(e.inWords(p.format == printers.Wide)))
+		_, err = fmt.Fprintln(p.out, printers.CleanText(e.InWords(p.format == printers.Wide)))
 	}
 	if err != nil {
 		return &printError{err}
 	}
 	return nil
-}
-
-// seen has the ids of the newest events, so that none is printed twice after a reconnect.
-type seen struct {
-	ids   map[string]bool
-	order []string
-}
-
-// remembered is how many ids are kept; far more than arrive within the time that is read again.
-const remembered = 50_000
-
-func newSeen() *seen { return &seen{ids: map[string]bool{}} }
-
-// addID returns whether the id is new.
-func (s *seen) addID(id string) bool {
-	if s.ids[id] {
-		return false
-	}
-	s.ids[id] = true
-	if s.order = append(s.order, id); len(s.order) > remembered {
-		delete(s.ids, s.order[0])
-		s.order = s.order[1:]
-	}
-	return true
 }

@@ -156,16 +156,6 @@ func TestEventsOfAWatcherBesideTheCluster(t *testing.T) {
 	assert.Contains(t, stderr, "hint: check that it runs with --http-address")
 }
 
-func TestSeenForgetsTheOldest(t *testing.T) {
-	s := newSeen()
-	for i := range remembered + 10 {
-		assert.True(t, s.addID(fmt.Sprint(i)))
-	}
-	assert.Len(t, s.ids, remembered)
-	assert.False(t, s.addID(fmt.Sprint(remembered)))
-	assert.True(t, s.addID("0"))
-}
-
 func TestParseSince(t *testing.T) {
 	for text, want := range map[string]time.Time{
 		"": {}, "2h": noon.Add(-2 * time.Hour), "7d": noon.Add(-7 * day), "2026-11-24T10:00:00Z": time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC),

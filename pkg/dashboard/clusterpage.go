@@ -87,7 +87,7 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) {
 	s.writePage(w, r, http.StatusOK, "cluster.html", named.Name, view)
 }
 
-// viewCluster reads the state of a cluster, within a limit, and what is known besides.
+// viewCluster reads the state of a cluster, within a limit, and adds the other results that are known.
 func (s *Server) viewCluster(ctx context.Context, c Context) clusterView {
 	last := s.awaitState(ctx, c)
 	view := clusterView{Context: c, Path: clusterPath(c.Name), Now: s.options.Now(), State: last.Value, StateAt: last.At, Loading: last.Running,
@@ -120,7 +120,7 @@ func (s *Server) viewCluster(ctx context.Context, c Context) clusterView {
 func (s *Server) awaitState(ctx context.Context, c Context) outcome[State] {
 	last := s.states.latestResult(c.Name)
 	for tries := 0; tries < 2 && (last.Running || !s.isFresh(last.Ended)); tries++ {
-		// The page then shows what is known, and asks again.
+		// The page then shows the last known state, and asks again.
 		waitUntil(ctx, s.states.startCall(s.background, c.Name, func(ctx context.Context) (State, error) { return s.readState(ctx, c.Name) }), 2*time.Second)
 		if last = s.states.latestResult(c.Name); last.Running {
 			break // it is slow

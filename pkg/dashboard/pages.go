@@ -30,7 +30,7 @@ var script []byte
 //go:embed static/api.js
 var apiScript []byte
 
-// parseTemplates returns the templates of pages whose links have a prefix.
+// parseTemplates returns the templates of pages, with a prefix before their links.
 func parseTemplates(prefix string) *template.Template {
 	linkTo := func(path string) string { return prefix + path }
 	return template.Must(template.New("").Funcs(template.FuncMap{"at": linkTo}).Funcs(templateFunctions).ParseFS(templateFiles, "templates/*.html"))

@@ -14,7 +14,7 @@ const contentEvents = "text/event-stream"
 // Limits of the streams of events. A browser beyond them asks again every few seconds.
 const (
 	maxStreams       = 64
-	streamsOfSession = 8   // of a dashboard of several users, whose sessions share maxStreams
+	streamsOfSession = 8   // of a dashboard of several users. All sessions share maxStreams
 	streamBatch      = 100 // events in one write
 )
 

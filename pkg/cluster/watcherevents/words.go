@@ -1,4 +1,4 @@
-package plugin
+package watcherevents
 
 import (
 	"cmp"
@@ -7,27 +7,25 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
 )
 
-// resourceEvents names the events in an error of a watcher outside the cluster.
-var resourceEvents = schema.GroupResource{Resource: "events"}
-
-// cloudEvent is the printed part of a CloudEvent, with the fields of all types of
-// docs/events.md.
-type cloudEvent struct {
+// Event is the printed part of a CloudEvent, with the fields of all types of docs/events.md.
+type Event struct {
 	ID      string    `json:"id"`
 	Type    string    `json:"type"`
 	Source  string    `json:"source"`
 	Subject string    `json:"subject"`
 	Time    time.Time `json:"time"`
-	Data    eventData `json:"data"`
+	Data    Data      `json:"data"`
+
+	// Raw is the whole event as the watcher has sent it, in one line of JSON.
+	Raw []byte `json:"-"`
 }
 
-type eventData struct {
+// Data are the printed fields of the data of an event.
+type Data struct {
 	Node                   string          `json:"node"`
 	Nodes                  []string        `json:"nodes"`
 	Service                certs.Service   `json:"service"`
@@ -50,14 +48,14 @@ type eventData struct {
 }
 
 // UnmarshalJSON accepts any data: that of an unknown type may differ.
-func (d *eventData) UnmarshalJSON(raw []byte) error {
-	type plain eventData
+func (d *Data) UnmarshalJSON(raw []byte) error {
+	type plain Data
 	_ = json.Unmarshal(raw, (*plain)(d)) // matching fields are printed
 	return nil
 }
 
 // shortType is the type without prefix and version.
-func (e cloudEvent) shortType() string {
+func (e Event) shortType() string {
 	kind := strings.TrimPrefix(e.Type, "io.rotate-certs.")
 	if i := strings.LastIndex(kind, ".v"); i > 0 {
 		kind = kind[:i]
@@ -65,14 +63,18 @@ func (e cloudEvent) shortType() string {
 	return kind
 }
 
-// inWords is an event as a line: time, node, description.
-func (e cloudEvent) inWords(wide bool) string {
-	where := e.Data.Node
-	if where == "" && len(e.Data.Nodes) > 0 {
-		where = printers.SomeNames(e.Data.Nodes)
+// WhichNodes names the nodes of an event; empty: it is about none.
+func (e Event) WhichNodes() string {
+	if e.Data.Node == "" && len(e.Data.Nodes) > 0 {
+		return printers.SomeNames(e.Data.Nodes)
 	}
-	where = cmp.Or(where, printers.Nothing)
-	text := fmt.Sprintf("%s  %-10s  %s", printers.ToTheSecond(e.Time), where, e.describeEvent())
+	return e.Data.Node
+}
+
+// InWords is an event as a line: time, node, description.
+func (e Event) InWords(wide bool) string {
+	where := cmp.Or(e.WhichNodes(), printers.Nothing)
+	text := fmt.Sprintf("%s  %-10s  %s", printers.ToTheSecond(e.Time), where, e.DescribeEvent())
 	if wide {
 		text += fmt.Sprintf("  [%s %s]", e.shortType(), e.ID)
 		if f := e.Data.FingerprintSHA256 + e.Data.Fingerprint; f != "" {
@@ -82,7 +84,8 @@ func (e cloudEvent) inWords(wide bool) string {
 	return text
 }
 
-func (e cloudEvent) describeEvent() string {
+// DescribeEvent is an event as a sentence.
+func (e Event) DescribeEvent() string {
 	d := e.Data
 	certificate := fmt.Sprintf("%s %s", d.Service, d.Name)
 	rotation := "rotation " + d.Name
