@@ -155,13 +155,12 @@ e2e: $(READY) ## End-to-end tests on a real cluster; RUN=TestName for some, KEEP
 
 # Without RUN a test is where it shows something: on the large cluster, with three control
 # planes, what needs several; on a small one, where it takes less, what one node shows. What
-# may depend on a cluster's form is on the odd one. Some are on two of them: those that roll
-# back, and those that take a second.
+# may depend on a cluster's form is on the odd one. Some that take a second are on two of them.
 ON_ODD := TestAgents|TestBadInput|TestCheckChanges|TestCheckWithin|TestDocumentedPermissions|TestKilledPluginIsContinued|TestKubeProxy|TestNoPrivateKey|TestNotifyOnly|TestPolicy|TestRescue|TestRollback|TestRotateOneService|TestValidity
 ON_SHAPES := TestADeleted|TestASigner|TestCheckOverSSH|TestDashboard|TestDryRuns|TestHistory|TestRotateOverSSH|TestSecondRotation|TestShape
 ON_SMALL := $(ON_ODD)|$(ON_SHAPES)
 ODD_LAB := test/tools/e2e odd --control-planes 1 --workers 1 --load-balancer=false --node-prefix odd. --config test/e2e/odd.yaml
-ODD := RUN='$(or $(RUN),$(ON_ODD)|TestCheckSees|TestComponent|TestNewClient)' $(ODD_LAB)
+ODD := RUN='$(or $(RUN),$(ON_ODD)|TestCheckSees|TestNewClient)' $(ODD_LAB)
 .PHONY: e2e-odd
 e2e-odd: $(READY) ## Those about certificates, on a cluster of other directories, keys and names
 	@$(ODD)
@@ -231,6 +230,7 @@ soak: build image $(LAB) ## Long campaigns: every crash point, every state of th
 	@SOAK=yes RUN="TestAPIServersUnavailable|TestKilledPlugin" $(E2E)
 	@$(MAKE) e2e-systemd MADE=yes RUN=
 	@$(MAKE) e2e-etcd MADE=yes RUN=
+	@$(MAKE) e2e-odd MADE=yes RUN=TestComponent
 	@$(MAKE) e2e-recover MADE=yes RUN=
 	@$(MAKE) e2e-upgrade MADE=yes
 	@SOAK_KILLS=$(KILLS) SEED=$(SEED) TIMEOUT=2h RUN='TestWatcher/(survives|continues)' $(E2E)

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -60,12 +61,14 @@ func (l *lab) bindings(roles, account string) string {
 func (l *lab) apply(t *testing.T, objects string) {
 	t.Helper()
 	kubectl := func(ctx context.Context, verb ...string) {
+		began := time.Now()
 		ctx, cancel := context.WithTimeoutCause(ctx, limit, errHangs)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "kubectl", append(verb, "-f", "-")...)
 		cmd.Stdin = bytes.NewBufferString(objects)
 		out, err := cmd.CombinedOutput()
 		assert.NoError(t, err, "%s", out)
+		t.Logf("kubectl %s: %s", verb[0], time.Since(began).Round(time.Millisecond))
 	}
 	kubectl(t.Context(), "apply")
 	t.Cleanup(func() { kubectl(context.WithoutCancel(t.Context()), "delete") })
