@@ -18,6 +18,7 @@ export RUN KEEP_LAB
 
 CONTROL_PLANES ?= 3
 WORKERS        ?= 1
+RATE           ?= 20
 
 # For lab-up: what the cluster is like, and its minor version of Kubernetes, which is built once.
 TOPOLOGY   ?= kubeadm
@@ -207,8 +208,12 @@ e2e-small: $(READY) ## e2e-odd and e2e-shapes, side by side
 		cat bin/e2e-shapes.log; [ -z "$$failed" ] || { echo "failed on: $$failed"; exit 1; }
 
 .PHONY: bench
-bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, print tables, fail on a missed aim (root, Debian)
-	@test/tools/bench $(CONTROL_PLANES) $(WORKERS)
+bench: build image $(LAB) ## Measure beside kubeadm's documented procedure, print tables, fail on a missed aim; RATE=20 requests of each client a second (root, Debian)
+	@test/tools/bench $(CONTROL_PLANES) $(WORKERS) $(RATE)
+
+.PHONY: bench-older
+bench-older: build image $(LAB) ## Measure rotations by the programs of an earlier commit and by these in turn, on one cluster: OLDER=commit RATE=20 (root, Debian)
+	@test/tools/bench-older $(OLDER) $(RATE)
 
 .PHONY: standin
 standin: ## Rotate by a distribution's command, with stand-ins for RKE2, K3s and MicroK8s below the real systemd, and Docker containers by the real Docker (root, Debian); part of soak

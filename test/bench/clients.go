@@ -12,12 +12,8 @@ import (
 	"time"
 )
 
-const (
-	// rate is how often each client asks, per second.
-	rate = 20
-	// patience is how long a client waits for an answer.
-	patience = 10 * time.Second
-)
+// patience is how long a client waits for an answer.
+const patience = 10 * time.Second
 
 // question is what clients ask for: an object, which an API server reads from etcd.
 // /version would not do: a server whose etcd is unavailable still answers it.
@@ -28,6 +24,7 @@ type asker struct {
 	where   string // "cp1", "load balancer"
 	address string
 	keep    bool // connections; HTTP/2, as every client of Kubernetes' own library
+	rate    int  // requests a second
 
 	mu      sync.Mutex
 	answers []answer
@@ -42,7 +39,7 @@ type answer struct {
 func (l *lab) askers() []*asker {
 	var out []*asker
 	add := func(where, address string) {
-		out = append(out, &asker{where: where, address: address}, &asker{where: where, address: address, keep: true})
+		out = append(out, &asker{where: where, address: address, rate: l.rate}, &asker{where: where, address: address, rate: l.rate, keep: true})
 	}
 	for _, n := range l.controlPlanes() {
 		add(n.Name, n.IP+":6443")
@@ -60,7 +57,7 @@ func (a *asker) ask(ctx context.Context, identity *tls.Config) {
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{
 		DisableKeepAlives: !a.keep, ForceAttemptHTTP2: a.keep, TLSClientConfig: identity.Clone(),
 	}}
-	tick := time.NewTicker(time.Second / rate)
+	tick := time.NewTicker(time.Second / time.Duration(a.rate))
 	defer tick.Stop()
 	var open sync.WaitGroup
 	defer open.Wait()

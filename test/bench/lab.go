@@ -25,6 +25,7 @@ type lab struct {
 	name  string
 	bin   string // directory of the built programs
 	nodes []machine
+	rate  int // requests a second of each client
 	// identity is the administrator's, in TLS.
 	identity *tls.Config
 }

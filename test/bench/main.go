@@ -27,11 +27,16 @@ func run(ctx context.Context) error {
 	bin := flag.String("bin", "bin", "the directory of the built programs")
 	only := flag.String("only", "", "measure only one of: documented, always, if-needed, programs, dashboard, watcher, recovery")
 	nodes := flag.Int("nodes", crowdSize, "how many nodes the watcher is measured with")
+	rate := flag.Int("rate", 20, "requests of each client a second; the clients are a load, too, which can be too much for a slow machine")
 	flag.Parse()
+	if *rate < 1 {
+		return fmt.Errorf("-rate %d: want at least 1", *rate)
+	}
 	l, err := openLab(ctx, *name, *bin)
 	if err != nil {
 		return err
 	}
+	l.rate = *rate
 	var results []*measurement
 	for _, p := range procedures {
 		if *only != "" && *only != p.name {
@@ -49,7 +54,7 @@ func run(ctx context.Context) error {
 		results = append(results, m)
 	}
 	fmt.Printf("\n%s\n\n", l)
-	printMeasurements(os.Stdout, results)
+	printMeasurements(os.Stdout, *rate, results)
 	aims := judge(l, results)
 	if *only == "" && len(l.controlPlanes()) > 1 || *only == "programs" {
 		programs, err := l.measurePrograms(ctx, os.Stdout)

@@ -32,7 +32,7 @@ func (t table) print(w io.Writer) {
 }
 
 // printMeasurements prints the procedures side by side.
-func printMeasurements(w io.Writer, ms []*measurement) {
+func printMeasurements(w io.Writer, rate int, ms []*measurement) {
 	if len(ms) == 0 {
 		return
 	}
@@ -65,14 +65,14 @@ func printMeasurements(w io.Writer, ms []*measurement) {
 		return fmt.Sprintf("%s / %.0f %%", m.load, 100*m.busy)
 	})
 	t.print(w)
-	fmt.Fprint(w, explanation)
+	fmt.Fprintf(w, explanation, rate, seconds(time.Second/time.Duration(rate)))
 	for _, m := range ms {
 		printFailures(w, m)
 	}
 }
 
 const explanation = `
-Each client reads an object 20 times a second, without retries; with no failure the gap is 0.05 s.
+Each client reads an object %d times a second, without retries; with no failure the gap is %s.
 "Unavailable" adds up the times in which who asked got no good answer.
 The kubelets were restarted before each measurement, outside of the measured time, so that none
 holds back a container that had restarted in the ten minutes before; their back-off has no cap.
