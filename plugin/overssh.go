@@ -38,10 +38,10 @@ func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.
 	// operator may be part of the request.
 	asking, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
-	all, err := c.api.Nodes(asking)
-	var rootCA []byte
+	rootCA, err := c.rootCA(asking) // first, since it says soon that no API server answers
+	var all []kubenode.Node
 	if err == nil {
-		rootCA, err = c.rootCA(asking)
+		all, err = c.api.Nodes(asking)
 	}
 	switch {
 	case ctx.Err() != nil:
