@@ -17,6 +17,7 @@ import (
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/watcherevents"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/printers"
+	"github.com/rotate-certs/rotate-certs/plugin/manifests"
 )
 
 // believedAfter is how many refusals in a row end following.
@@ -87,22 +88,28 @@ func (o *eventsOptions) chooseOpener(ctx context.Context) (opener, error) {
 	}
 	namespace := o.where
 	if namespace == "" {
-		found, err := api.findInstallation(ctx, "")
-		switch {
-		case err != nil && !apierrors.IsForbidden(err):
+		if namespace, err = api.namespaceOfEvents(ctx, o.connectionFlags); err != nil {
 			return nil, err
-		case err == nil && (found == nil || found.watcher == nil):
-			return nil, hint.AddTo(errors.New("the watcher is not installed in this cluster"),
-				"install it with %s install, or give the URL of a watcher outside the cluster: --url http://HOST:PORT", o.connectionFlags.commandLine())
-		case err == nil:
-			namespace = found.namespace
-		default:
-			namespace = o.targetNamespace() // the right to read events does not include the right to list deployments
 		}
 	}
 	return func(ctx context.Context, query url.Values) (io.ReadCloser, error) {
 		return api.openEvents(ctx, namespace, query)
 	}, nil
+}
+
+// namespaceOfEvents is the namespace of the watcher.
+func (o *objects) namespaceOfEvents(ctx context.Context, flags *connectionFlags) (string, error) {
+	found, err := o.findInstallation(ctx, "")
+	switch {
+	case apierrors.IsForbidden(err):
+		return manifests.DefaultNamespace, nil // the right to read events does not include the right to list deployments
+	case err != nil:
+		return "", err
+	case found == nil || found.watcher == nil:
+		return "", hint.AddTo(errors.New("the watcher is not installed in this cluster"),
+			"install it with %s install, or give the URL of a watcher outside the cluster: --url http://HOST:PORT", flags.commandLine())
+	}
+	return found.namespace, nil
 }
 
 // openEvents requests the events of the watcher in a namespace through the API server.

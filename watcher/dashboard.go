@@ -59,7 +59,7 @@ func (w *watcher) newDashboard(ctx context.Context, mgr manager.Manager, recorde
 	hosted := dashboard.NewHosted(dashboard.HostedOptions{
 		Hosts: w.Dashboard.Hosts, Version: version.String(), Report: func(line string) { log.Info(line) },
 		Users: &pages.Source{
-			Name: name, Server: mgr.GetConfig().Host, Namespace: w.Pods.Namespace, Version: version.Version, NotifyOnly: w.NotifyOnly, Proxies: w.Dashboard.Proxies, OtherClusters: others,
+			Name: name, Server: mgr.GetConfig().Host, Namespace: w.Pods.Namespace, Version: version.Version, NotifyOnly: w.NotifyOnly, Proxies: w.Dashboard.Proxies, OtherClusters: others, Events: w.bus,
 			Cached: w.cache, Live: mgr.GetAPIReader(), Creator: mgr.GetClient(), Client: client, Recorder: recorder, Log: log, Now: time.Now,
 			Pause: func(ctx context.Context) bool { return wait.SleepFor(ctx, wait.RequestEvery) == nil },
 		},

@@ -1,15 +1,19 @@
 package dashboard
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/watcherevents"
 )
 
 // schemaOf compiles the schemas of a server's own description. Objects may have no other fields
@@ -41,6 +45,7 @@ func schemaOf(t *testing.T, c *client) func(pointer string) *jsonschema.Schema {
 func TestAnswersAreAsTheDescriptionHasThem(t *testing.T) {
 	proceed := make(chan struct{})
 	cluster := newRecordingCluster(proceed)
+	cluster.events = func(context.Context, time.Time, bool, func(watcherevents.Event) error) error { return nil } // its connections end
 	clusters := oneCluster(&cluster.fakeCluster)
 	clusters.contexts = append(clusters.contexts, Context{Name: "broken"})
 	c := withToken(t, fixedOptions(clusters))
@@ -86,7 +91,7 @@ func TestAnswersAreAsTheDescriptionHasThem(t *testing.T) {
 		"/api/v1/openapi.json", "/api/v1/clusters", prodPath, "/api/v1/clusters/x", prodPath + "/certificates", "/api/v1/clusters/broken/certificates",
 		prodPath + "/scan", "/api/v1/clusters/x/scan", prodPath + "/plans/x", prodPath + "/rotations", "/api/v1/clusters/x/rotations",
 		prodPath + "/history", "/api/v1/clusters/x/history", prodPath + "/history/7f3c2a", "/api/v1/clusters/x/history/7f3c2a", prodPath + "/marks", "/api/v1/clusters/x/marks",
-		prodPath + "/rotations/x", prodPath + "/rotations/x/events"} {
+		prodPath + "/rotations/x", prodPath + "/rotations/x/events", prodPath + "/events", "/api/v1/clusters/x/events"} {
 		send(http.MethodGet, path, "")
 	}
 	for _, path := range []string{"/v3/clusters/prod?action=x", prodPath + "/marks", prodPath + "/marks/x/delete", "/api/v1/clusters/x/scan", prodPath + "/plans", prodPath + "/plans/x/cancel", prodPath + "/rotations", prodPath + "/rotations/x/stop"} {

@@ -43,6 +43,8 @@ func ownRoutes() []apiRoute {
 		postRoute(cluster+"/marks", "Mark certificates as compromised: the watcher replaces them", http.StatusCreated, (*Server).createAPIMark).startingWith(`{"service": "admin", "nodes": ["NODE"], "reason": "REASON"}`).needing(RightMark),
 		postRoute(cluster+"/marks/{mark}/delete", "Delete a mark", http.StatusOK, (*Server).deleteAPIMark).needing(RightDeleteMark),
 		postRoute(cluster+"/plans", "Plan a rotation, which changes nothing: the answer does not wait for the plan", http.StatusAccepted, (*Server).createAPIPlan).withExample(`{"services": ["etcd"]}`),
+		rawRoute(cluster+"/events", "The newest events of the watcher, and then others as they come (server-sent events)", contentEvents, (*Server).streamAPIWatcherEvents).withQuery(
+			openapi.Parameter{Name: "after", Text: "the id of an event: those after it are sent. The header Last-Event-ID has precedence"}),
 		getRoute(cluster+"/plans/{plan}", "A plan", (*Server).readPlan),
 		postRoute(cluster+"/plans/{plan}/cancel", "Cancel the making of a plan", http.StatusOK, (*Server).cancelAPIPlan),
 		getRoute(cluster+"/rotations", "The rotations of this dashboard, newest first", (*Server).listAPIRotations),

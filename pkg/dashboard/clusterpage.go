@@ -43,6 +43,7 @@ type clusterView struct {
 	PastAt    time.Time
 	PastSeen  []v1alpha1.NotInspected
 	Again     int
+	Events    *eventsView // nil: there is no watcher
 	Choice    choiceForm
 	ScanOffer offer
 	MarkOffer offer
@@ -84,6 +85,10 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) {
 		view.Timeline = newTimeline(*view.List, view.Now)
 	}
 	view.Choice = s.formOf(view, Choice{})
+	view.Events = s.viewEvents(r.Context(), named, view.State)
+	if view.Events != nil && view.Events.Running {
+		view.Again = 1000
+	}
 	s.writePage(w, r, http.StatusOK, "cluster.html", named.Name, view)
 }
 

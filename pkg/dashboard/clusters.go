@@ -8,6 +8,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/watcherevents"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
 
@@ -51,6 +52,10 @@ type Cluster interface {
 	MarkCompromised(ctx context.Context, m Mark) error
 	// DeleteMark deletes a CompromisedCertificate by its name.
 	DeleteMark(ctx context.Context, name string) error
+	// WatcherEvents passes the events of the watcher to pass, oldest first: those since a time, or all
+	// that are kept. With follow, it then passes others as they come until the connection ends. It
+	// returns the error of pass.
+	WatcherEvents(ctx context.Context, since time.Time, follow bool, pass func(watcherevents.Event) error) error
 }
 
 // State is read from the API server. Parts that could not be read are named in NotRead, and do

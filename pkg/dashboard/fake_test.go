@@ -11,6 +11,7 @@ import (
 	v1alpha1 "github.com/rotate-certs/rotate-certs/pkg/api/v1alpha1"
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/cluster/fleet"
+	"github.com/rotate-certs/rotate-certs/pkg/cluster/watcherevents"
 	"github.com/rotate-certs/rotate-certs/pkg/hint"
 	"github.com/rotate-certs/rotate-certs/pkg/plan"
 )
@@ -42,6 +43,7 @@ type fakeCluster struct {
 	plan       func(context.Context, Choice) (Plan, error)
 	mark       func(context.Context, Mark) error
 	deleteMark func(context.Context, string) error
+	events     func(ctx context.Context, since time.Time, follow bool, pass func(watcherevents.Event) error) error
 }
 
 func (f *fakeCluster) State(ctx context.Context) (State, error) {
@@ -95,6 +97,16 @@ func (f *fakeCluster) DeleteMark(ctx context.Context, name string) error {
 		return nil
 	}
 	return f.deleteMark(ctx, name)
+}
+
+func (f *fakeCluster) WatcherEvents(ctx context.Context, since time.Time, follow bool, pass func(watcherevents.Event) error) error {
+	switch {
+	case f.events != nil:
+		return f.events(ctx, since, follow, pass)
+	case follow:
+		<-ctx.Done()
+	}
+	return nil
 }
 
 // oneCluster has the context "prod".

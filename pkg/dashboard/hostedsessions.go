@@ -92,6 +92,7 @@ func (s *hostedSessions) dropUnused() {
 	for _, each := range s.byKey {
 		if !each.used.IsZero() && s.now().Sub(each.used) >= time.Minute {
 			each.server.states.forgetResults()
+			each.server.events.forgetResults()
 			each.used = time.Time{}
 		}
 	}

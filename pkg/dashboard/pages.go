@@ -27,6 +27,9 @@ var style []byte
 //go:embed static/script.js
 var script []byte
 
+//go:embed static/events.js
+var eventsScript []byte
+
 //go:embed static/api.js
 var apiScript []byte
 
@@ -155,6 +158,8 @@ func printableRune(r rune) rune {
 }
 
 func serveScript(w http.ResponseWriter, _ *http.Request) { sendScript(w, script) }
+
+func serveEventsScript(w http.ResponseWriter, _ *http.Request) { sendScript(w, eventsScript) }
 
 func serveAPIScript(w http.ResponseWriter, _ *http.Request) { sendScript(w, apiScript) }
 

@@ -45,6 +45,7 @@ type Server struct {
 	scans     *calls[v1alpha1.CertificateList]
 	journals  *calls[v1alpha1.RotationList]
 	records   *calls[v1alpha1.RotationHistory]
+	events    *calls[watcherEvents]
 	open      *openCalls
 
 	inside  *template.Template // for requests that name the prefix of the session
@@ -84,6 +85,7 @@ func newServer(options Options, own *localSession, inside, outside *template.Tem
 		scans:         newCalls[v1alpha1.CertificateList](scanTimeout, 4, 8, open, options.Now),
 		journals:      newCalls[v1alpha1.RotationList](scanTimeout, 4, 20, open, options.Now),
 		records:       newCalls[v1alpha1.RotationHistory](scanTimeout, 4, 8, open, options.Now),
+		events:        newCalls[watcherEvents](10*time.Second, 8, 8, open, options.Now),
 		open:          open,
 		inside:        inside,
 		outside:       outside,
@@ -187,6 +189,7 @@ func (s *Server) newPages() *http.ServeMux {
 	for pattern, answer := range map[string]http.HandlerFunc{
 		"GET /static/style.css":                         serveStyle,
 		"GET /static/script.js":                         serveScript,
+		"GET /static/events.js":                         serveEventsScript,
 		"GET /{$}":                                      s.showOverview,
 		"GET /row":                                      s.showRow,
 		"GET /clusters/{context}":                       s.showCluster,
@@ -196,6 +199,7 @@ func (s *Server) newPages() *http.ServeMux {
 		"GET /clusters/{context}/rotations/{id}/events": s.streamEvents,
 		"GET /clusters/{context}/history/{id}":          s.showHistory,
 		"GET /clusters/{context}/mark":                  s.showMark,
+		"GET /clusters/{context}/watcher-events":        s.streamWatcherEvents,
 		"GET /ask":                                      s.showAsk,
 		"POST /ask":                                     s.sendAsk,
 		"POST /clusters/{context}/scan":                 s.startScan,

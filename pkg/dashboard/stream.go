@@ -42,8 +42,7 @@ func (s *Server) streamRotation(w http.ResponseWriter, r *http.Request, rotation
 	}
 	leave, free := s.enterStreams()
 	if !free {
-		w.Header().Set("Retry-After", "5")
-		s.writeMessage(w, r, http.StatusServiceUnavailable, message{Title: "Too many open pages", Text: "Too many pages show a rotation in progress. Reload the page to see its state."})
+		s.refuseStream(w, r)
 		return
 	}
 	defer leave()
@@ -52,6 +51,11 @@ func (s *Server) streamRotation(w http.ResponseWriter, r *http.Request, rotation
 	// The deadline for reading the request would end the stream, too.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	s.sendEvents(w, r, rotation.log, id)
+}
+
+func (s *Server) refuseStream(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", "5")
+	s.writeMessage(w, r, http.StatusServiceUnavailable, message{Title: "Too many open pages", Text: "Too many pages are followed as they change. Reload the page to see its state."})
 }
 
 // enterStreams takes a place among the open streams until leave is called. It does not wait for one.

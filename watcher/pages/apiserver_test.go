@@ -188,7 +188,7 @@ func newSource(t *testing.T, s *apiServer, change func(*Source)) (*Source, *even
 	reviews, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)
 	recorder := events.NewFakeRecorder(100)
-	out := &Source{Name: "prod", Server: "https://10.0.0.1:6443", Namespace: "rotate-certs", Version: "v0.9.0",
+	out := &Source{Name: "prod", Server: "https://10.0.0.1:6443", Namespace: "rotate-certs", Version: "v0.9.0", Events: publishedEvents{},
 		Cached: fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(sampleObjects()...).Build(), Live: live, Creator: live, Client: reviews,
 		Recorder: recorder, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }, Pause: func(ctx context.Context) bool { return ctx.Err() == nil }}
 	if change != nil {

@@ -31,6 +31,8 @@ type Source struct {
 	Proxies []string
 	// OtherClusters are those that share summaries; nil: none do.
 	OtherClusters *OtherClusters
+	// Events are those of this cluster.
+	Events Published
 
 	Cached   client.Reader // the objects in memory, which must not be changed
 	Live     client.Reader // the API server

@@ -235,6 +235,8 @@ function prepareCopy(button) {
 }
 
 function preparePage() {
+  endEvents();
+  document.querySelectorAll("[data-events]").forEach(followEvents);
   document.querySelectorAll("[data-dialog]").forEach(prepareDialog);
   document.querySelectorAll("form.choice").forEach(prepareChoice);
   document.querySelectorAll("[data-copy]").forEach(prepareCopy);
