@@ -192,7 +192,7 @@ func TestWatcherEventsAreSentAsTheyCome(t *testing.T) {
 	f.more <- sampleEvent(1, "again")
 	f.more <- sampleEvent(7, "<b>")
 	assert.Equal(t, []string{`{"id":"id-007","time":"2026-11-30 03:00:07 UTC","node":"cp1","text":"etcd \u003cb\u003e was renewed, and is valid until 2027-11-30 03:00 UTC"}`},
-		nextLines(t, lines, "data: ", 2)[1:])
+		nextLines(t, lines, "data: ", 3)[2:])
 	assert.EqualValues(t, 1, f.open.Load())
 	leave()
 	require.Eventually(t, func() bool { return f.open.Load() == 0 && len(b.server.streams) == 0 }, 20*time.Second, time.Millisecond, "the page has ended, and its connection to the watcher has not")
@@ -201,7 +201,7 @@ func TestWatcherEventsAreSentAsTheyCome(t *testing.T) {
 	assert.Equal(t, []string{"again"}, nextLines(t, lines, "event: ", 1))
 	lines, _ = openStream(t, b, eventsPath, "id-002")
 	f.more <- "nonsense"
-	assert.Contains(t, nextLines(t, lines, "data: ", 1)[0], "not an event")
+	assert.Contains(t, nextLines(t, lines, "data: ", 2)[1], "not an event")
 	assert.False(t, lines.Scan() && lines.Scan(), "it ends: the browser connects again")
 }
 

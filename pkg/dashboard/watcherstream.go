@@ -139,7 +139,8 @@ func (s *Server) followEvents(ctx context.Context, w http.ResponseWriter, c Cont
 			text.Write(frame(e))
 		}
 	}
-	if text.Len() > 0 && !s.sendChunk(w, text.Bytes()) {
+	text.WriteString("event: ready\ndata: {}\n\n") // a page hides an earlier problem
+	if !s.sendChunk(w, text.Bytes()) {
 		return
 	}
 	cluster, err := s.options.Clusters.Open(c.Name)

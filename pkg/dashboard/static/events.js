@@ -18,12 +18,12 @@ function followEvents(list) {
     // The browser connects again automatically, and names the last event.
     source = new EventSource(path + (last ? "?after=" + encodeURIComponent(last) : ""));
     source.addEventListener("line", (event) => {
-      problem.hidden = true;
       const line = JSON.parse(event.data);
       if (Array.from(list.children).some((known) => known.dataset.id === line.id)) return;
       last = line.id;
       showEvent(list, line);
     });
+    source.addEventListener("ready", () => { problem.hidden = true; });
     source.addEventListener("problem", (event) => {
       const { text, hint } = JSON.parse(event.data);
       problem.textContent = "New events are not shown at the moment: " + text + (hint ? ". Hint: " + hint : "");
