@@ -192,8 +192,8 @@ type Certificate struct {
 	// Pinned means that the kubelet's kubeconfig holds or names it while the kubelet uses
 	// another one. Only a kubelet that has lost the other one needs it.
 	Pinned bool `json:"pinned,omitempty"`
-	// FileMount means that a file of it is mounted into its container without its directory.
-	// The container continues to see the replaced file until it is restarted.
+	// FileMount means that a file of it is mounted into its container without its directory, or is
+	// a credential of its unit. The component continues to see the replaced file until it is restarted.
 	FileMount bool `json:"fileMount,omitempty"`
 	// BrokenChain means that it is Invalid only because of its CA, which has expired or did not
 	// sign it: its component can load it.

@@ -48,7 +48,7 @@ func (d *discovery) addNamedPair(p *program, certName, keyName string, r role) {
 		d.notInspected(p.service, cert, "the component names this certificate without a key")
 		return
 	}
-	r.fileMount = p.files.mountedAlone(certName) || p.files.mountedAlone(keyName)
+	r.fileMount = p.files.keepsOldFile(certName) || p.files.keepsOldFile(keyName)
 	if key, ok := d.hostPath(p, keyName); ok {
 		d.addPair(p.service, cert, key, r)
 	}

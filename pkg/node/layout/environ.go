@@ -29,11 +29,14 @@ var etcdVariables = sync.OnceValue(func() map[string]bool {
 	return out
 })
 
+// readsVariables reports whether a service takes settings from its environment.
+func readsVariables(s certs.Service) bool { return s == certs.Etcd }
+
 // addEnvironment takes etcd's settings from the environment that it runs with: of the process,
 // or, where that may not be read, of its Docker container. A static pod's manifest takes
 // precedence, since a restart will use it.
 func (d *discovery) addEnvironment(p *program) {
-	if p.service != certs.Etcd || p.component.PID == 0 {
+	if !readsVariables(p.service) || p.component.PID == 0 {
 		return
 	}
 	env, ok := d.processEnvironment(p.component.PID)

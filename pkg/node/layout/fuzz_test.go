@@ -21,12 +21,14 @@ func FuzzManifest(f *testing.F) {
 			return
 		}
 		for i := range p.Spec.Containers {
-			found, ok := fromContainer(p, &p.Spec.Containers[i], nil)
+			c := &p.Spec.Containers[i]
+			found, env, ok := fromContainer(c)
 			if !ok {
 				continue
 			}
+			files := p.pathResolver(c, env)
 			for _, a := range found.args {
-				host, err := found.files.hostPath(a)
+				host, err := files.hostPath(a)
 				if err == nil && !strings.HasPrefix(host, "/") {
 					t.Errorf("host(%q) = %q, which is no absolute path", a, host)
 				}

@@ -19,7 +19,9 @@ type program struct {
 	envHidden bool              // the variables of the process could not be read
 	files     resolver
 	orHost    bool // see locate
-	component inventory.Component
+	// fromScript: its arguments are those of a script, and it does not run.
+	fromScript bool
+	component  inventory.Component
 	// isolated: it has a network of its own, so the node's addresses do not lead to it.
 	isolated bool
 	place    placement
@@ -66,7 +68,7 @@ func (d *discovery) otherComponents(running []process, known []*program) []*prog
 	}
 	for _, u := range d.stoppedUnits(missing) {
 		if !has(u.service) {
-			found = append(found, fromUnit(u))
+			found = append(found, d.fromUnit(u)...)
 		}
 	}
 	missing = slices.DeleteFunc(missing, has)
@@ -85,7 +87,7 @@ func (d *discovery) findKubelet(running []process) []*program {
 		return []*program{d.fromProcess(running[best])}
 	}
 	if units := d.stoppedUnits([]certs.Service{certs.Kubelet}); len(units) > 0 {
-		return []*program{fromUnit(units[0])}
+		return d.fromUnit(units[0])
 	}
 	return d.stoppedContainers([]certs.Service{certs.Kubelet})
 }
@@ -163,15 +165,28 @@ func (d *discovery) fromPod(p process, note string) *program {
 	return out
 }
 
-// fromUnit describes a component that does not run by the unit that would start it.
-func fromUnit(u stoppedUnit) *program {
+// fromUnit describes a component that does not run by the unit that would start it. It is left out
+// by name where its settings cannot be read.
+func (d *discovery) fromUnit(u stoppedUnit) []*program {
 	r, env := u.withVariables(u.unit.env)
-	return &program{
-		service: r.service, args: r.args, env: env, files: u.unit.fileResolver(),
+	if d.leaveUnknown(r, u.unit.path) {
+		return nil
+	}
+	return []*program{{
+		service: r.service, args: r.args, env: env, files: u.unit.fileResolver(), fromScript: r.script,
 		component: inventory.Component{
 			Service: r.service, Runtime: inventory.Systemd, Unit: u.unit.name, Args: redactArgs(r.args), Note: "does not run",
 		},
+	}}
+}
+
+// leaveUnknown records a component that does not run and whose settings cannot be read from the script
+// that starts it; false for others.
+func (d *discovery) leaveUnknown(r recognized, file string) bool {
+	if r.unknown != "" {
+		d.notInspected(r.service, file, r.unknown+", and it does not run: its certificates are not known")
 	}
+	return r.unknown != ""
 }
 
 // podOf finds a pod's namespace and name by its UID, from the kubelet's log
@@ -207,6 +222,9 @@ func (d *discovery) hostPath(p *program, name string) (string, bool) {
 // locatePath is hostPath without the record. A configuration file that is in no known mount,
 // and the files that it names, are taken from the same path of the host if that exists.
 func (d *discovery) locatePath(p *program, name string) (string, error) {
+	if p.fromScript && strings.ContainsAny(name, "$`") {
+		return "", fmt.Errorf("%q holds a value that only its process has", name)
+	}
 	h, err := p.files.hostPath(name)
 	if err != nil && p.orHost {
 		if _, absent := d.root.Stat(name); absent == nil {

@@ -31,10 +31,18 @@ type recognized struct {
 	direct  bool // the component itself, not a wrapper that names it
 	// script: the arguments are those in a script of a shell, which may hold variables.
 	script bool
+	// opaque: the program that starts it is not known, and the arguments are those of a process.
+	opaque bool
 	// assigned are the variables that a wrapper or a script sets for the component.
 	assigned map[string]string
 	// unsure are those of them that a script sets only in some cases.
 	unsure []string
+	// local are those that only the shell has, and removed those that it has removed.
+	local, removed []string
+	// own are the assignments before the component's own command, for it only.
+	own []string
+	// unknown is why its settings cannot be read from its script.
+	unknown string
 }
 
 // recognizeArgs finds the component in a command line: by the base name of its first word, by

@@ -22,6 +22,8 @@ type resolver struct {
 	inContainer bool
 	mounts      []mount
 	workDir     string // for relative paths; empty: unknown, taken as "/"
+	// copied is a directory to which systemd copies files at the start of a service.
+	copied string
 }
 
 // hostPath returns the host path of a component's path. The error is the reason why the host
@@ -50,16 +52,19 @@ func (r resolver) hostPath(p string) (string, error) {
 	return path.Join(best.host, strings.TrimPrefix(p, best.container)), nil
 }
 
-// mountedAlone reports whether a file is mounted into the container without its directory: the
-// container does not see a file that replaces it then.
-func (r resolver) mountedAlone(p string) bool {
-	if p == "" || !r.inContainer {
+// keepsOldFile reports whether a component does not see a file that replaces this one until it is
+// restarted: one that is mounted into its container without its directory, or a credential of its unit.
+func (r resolver) keepsOldFile(p string) bool {
+	if p == "" {
 		return false
 	}
 	if !path.IsAbs(p) {
 		p = path.Join("/", r.workDir, p)
 	}
 	p = path.Clean(p)
+	if !r.inContainer {
+		return r.copied != "" && isUnder(p, r.copied)
+	}
 	return slices.ContainsFunc(r.mounts, func(m mount) bool { return m.container == p })
 }
 

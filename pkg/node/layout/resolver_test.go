@@ -12,11 +12,11 @@ func TestAFileMountedAloneIsKnown(t *testing.T) {
 		"/etc/etcd/server.crt": true, "server.crt": true, "/etc/etcd/../etcd/server.crt": true,
 		"/etc/kubernetes/pki/apiserver.crt": false, "/etc/etcd/server.key": false, "": false,
 	} {
-		if r.mountedAlone(file) != want {
+		if r.keepsOldFile(file) != want {
 			t.Errorf("%q is mounted alone: %v", file, !want)
 		}
 	}
-	if (resolver{mounts: r.mounts}).mountedAlone("/etc/etcd/server.crt") {
+	if (resolver{mounts: r.mounts}).keepsOldFile("/etc/etcd/server.crt") {
 		t.Error("what runs on the host sees its files as they are")
 	}
 }

@@ -1,14 +1,16 @@
 package layout
 
 import (
-	"maps"
 	"slices"
 	"strings"
+
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 )
 
-// recognizeScript finds the component in `sh -c "exec kube-apiserver --flag … >>log"`. Variables
-// that the script sets are added to assigned.
-func recognizeScript(args []string, assigned map[string]string) (recognized, bool) {
+// recognizeScript finds the component in `sh -c "exec kube-apiserver --flag … >>log"`. given are the
+// variables that the wrappers around the shell set. A script that starts it in several ways is
+// recognized as that.
+func recognizeScript(args []string, given map[string]string) (recognized, bool) {
 	// "-c" may stand together with other options: "-ec", "-lc".
 	i := slices.IndexFunc(args, func(a string) bool {
 		return strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.HasSuffix(a, "c")
@@ -17,20 +19,89 @@ func recognizeScript(args []string, assigned map[string]string) (recognized, boo
 		return recognized{}, false
 	}
 	words := withPositional(splitWords(commandsInOneLine(args[i+1])), args[i+2:])
-	for j, w := range words {
+	var found recognized
+	state := newShell(given)
+	for _, c := range splitScript(words) {
+		service, at := c.findComponent()
+		switch {
+		case at < 0:
+			state.runCommand(c.words)
+			continue
+		case found.service != "" && found.service != service:
+			continue
+		}
+		r := state.startComponent(c.words[:at], c.words[at+1:])
+		r.service = service
+		r.unsure = append(r.unsure, setInBranches(words[:c.start])...)
+		if found.service == "" {
+			found = r
+		} else if !found.isSame(r) {
+			found.unknown = severalTimes
+		}
+	}
+	return found, found.service != ""
+}
+
+// command is one command of a script.
+type command struct {
+	words []string
+	start int // its first word among those of the script
+}
+
+// splitScript splits the words of a script at the operators between commands.
+func splitScript(words []string) []command {
+	var out []command
+	at := command{}
+	end := func(next int) {
+		if len(at.words) > 0 {
+			out = append(out, at)
+		}
+		at = command{start: next}
+	}
+	for i, w := range words {
+		word, last := strings.CutSuffix(w, ";")
+		if shellOperator(word) && !isAssignment(word) {
+			end(i + 1)
+			continue
+		}
+		if word != "" {
+			at.words = append(at.words, word)
+		}
+		if last {
+			end(i + 1)
+		}
+	}
+	end(len(words))
+	return out
+}
+
+// printing are commands that may name a component and do not start it.
+var printing = []string{"echo", "printf", "logger", "pgrep", "pkill"}
+
+// informing are the flags with which a component prints something and exits.
+var informing = []string{"--version", "-version", "--help", "-help", "-h"}
+
+// findComponent returns the component that a command starts, and the place of its name; -1: none.
+func (c command) findComponent() (certs.Service, int) {
+	if slices.ContainsFunc(c.words, func(w string) bool { return slices.Contains(printing, w) }) {
+		return "", -1
+	}
+	for i, w := range c.words {
 		s, ok := serviceNamed(programName(w))
-		tested := j > 0 && slices.Contains([]string{"-e", "-f", "-r", "-x"}, words[j-1])
+		tested := i > 0 && slices.Contains([]string{"-e", "-f", "-r", "-x"}, c.words[i-1])
 		if !ok || tested {
 			continue
 		}
-		rest := untilOperator(words[j+1:])
-		if !hasFlag(rest) || !isComponent(s, rest) {
-			continue
+		rest := c.words[i+1:]
+		informs := slices.ContainsFunc(rest, func(a string) bool {
+			flag, _, _ := strings.Cut(a, "=")
+			return slices.Contains(informing, flag)
+		})
+		if hasFlag(rest) && !informs && isComponent(s, rest) {
+			return s, i
 		}
-		assignVariables(assigned, words[:j])
-		return recognized{service: s, args: rest, script: true, assigned: assigned, unsure: setInBranches(words[:j])}, true
 	}
-	return recognized{}, false
+	return "", -1
 }
 
 // commandsInOneLine writes a script as one line: lines that a backslash continues are joined,
@@ -59,28 +130,15 @@ func withPositional(words, following []string) []string {
 	return out
 }
 
-// untilOperator returns the arguments of a command: the words up to the next operator.
-func untilOperator(words []string) []string {
-	for i, w := range words {
-		if shellOperator(w) {
-			return words[:i]
-		}
-		if last, ok := strings.CutSuffix(w, ";"); ok {
-			return append(slices.Clone(words[:i]), last)
-		}
-	}
-	return words
-}
-
 // shellOperator reports whether a word of a script ends a command's arguments.
 func shellOperator(w string) bool {
 	return strings.ContainsAny(w, "|;&<>") && !strings.HasPrefix(w, "-")
 }
 
-// assignVariables adds the assignments among words: those of env, or those before a command.
+// assignVariables adds the assignments among the words of a wrapper such as env.
 func assignVariables(assigned map[string]string, words []string) {
 	for _, w := range words {
-		if name, value, _ := strings.Cut(strings.TrimSuffix(w, ";"), "="); isAssignment(w) {
+		if name, value, _ := strings.Cut(w, "="); isAssignment(w) {
 			assigned[name] = expandShell(value, assigned)
 		}
 	}
@@ -114,72 +172,6 @@ func setInBranches(words []string) []string {
 		}
 	}
 	return out
-}
-
-// withVariables returns the component with the variables that a script's arguments hold expanded, and
-// with all variables that it is started with: those of env and those that its command line sets.
-func (r recognized) withVariables(env map[string]string) (recognized, map[string]string) {
-	all := maps.Clone(env)
-	if all == nil {
-		all = map[string]string{}
-	}
-	for name, value := range r.assigned {
-		all[name] = expandShell(value, env)
-	}
-	for _, name := range r.unsure {
-		delete(all, name)
-	}
-	if r.script {
-		args := make(arguments, 0, len(r.args))
-		for _, arg := range r.args {
-			text := expandShell(arg, all)
-			// A shell splits the value of a variable that is a word of its own: $FLAGS.
-			if name, rest := shellName(strings.TrimPrefix(arg, "$")); name != "" && rest == "" && strings.HasPrefix(arg, "$") {
-				args = append(args, splitWords(text)...)
-				continue
-			}
-			args = append(args, text)
-		}
-		r.args = args
-	}
-	return r, all
-}
-
-// expandShell replaces $NAME and ${NAME} by the values of known variables.
-func expandShell(text string, env map[string]string) string {
-	var out strings.Builder
-	for {
-		before, after, found := strings.Cut(text, "$")
-		out.WriteString(before)
-		if !found {
-			return out.String()
-		}
-		name, rest := shellName(after)
-		if value, known := env[name]; known {
-			out.WriteString(value)
-			text = rest
-			continue
-		}
-		out.WriteString("$")
-		text = after
-	}
-}
-
-// shellName returns the variable's name at the beginning of a text that follows a dollar, and the
-// rest of the text; "" where there is none.
-func shellName(text string) (name, rest string) {
-	if inside, ok := strings.CutPrefix(text, "{"); ok {
-		name, rest, closed := strings.Cut(inside, "}")
-		if !closed || !isName(name) {
-			return "", text
-		}
-		return name, rest
-	}
-	end := 0
-	for end < len(text) && isName(text[:end+1]) {
-		end++
-	}
-	return text[:end], text[end:]
 }
 
 // hasVariable reports whether an argument holds something that a shell or the kubelet replaces by a

@@ -13,8 +13,38 @@ import (
 // staticPods reads the manifests in the kubelet's directory (or its one file) and
 // returns the components among them, with the processes that run them.
 func (d *discovery) staticPods(manifests string, running []process) []*program {
+	d.readManifests(manifests)
 	var out []*program
 	var opaque []opaqueContainer
+	for _, f := range d.pods {
+		for i := range f.pod.Spec.Containers {
+			c := &f.pod.Spec.Containers[i]
+			r, env, ok := fromContainer(c)
+			if !ok {
+				opaque = append(opaque, opaqueContainer{f, c})
+				continue
+			}
+			found := d.podComponent(f, c, r, env, running)
+			if found == nil {
+				continue
+			}
+			if i := slices.IndexFunc(out, func(o *program) bool { return o.service == found.service }); i >= 0 {
+				d.noteSecondManifest(out[i], found, f.path)
+				continue
+			}
+			out = append(out, found)
+		}
+	}
+	for _, o := range opaque {
+		if found := d.fromOpaque(o, running, out); found != nil {
+			out = append(out, found)
+		}
+	}
+	return out
+}
+
+// readManifests reads the static pods of the kubelet's directory or file.
+func (d *discovery) readManifests(manifests string) {
 	for _, file := range d.manifestFiles(manifests) {
 		data, err := d.root.ReadFile(file)
 		if err != nil {
@@ -26,28 +56,8 @@ func (d *discovery) staticPods(manifests string, running []process) []*program {
 			d.notInspected(serviceOfFile(file), file, err.Error())
 			continue
 		}
-		f := manifestFile{file, p}
-		d.pods = append(d.pods, f)
-		for i := range p.Spec.Containers {
-			found, ok := fromContainer(p, &p.Spec.Containers[i], running)
-			if !ok {
-				opaque = append(opaque, opaqueContainer{f, &p.Spec.Containers[i]})
-				continue
-			}
-			if i := slices.IndexFunc(out, func(o *program) bool { return o.service == found.service }); i >= 0 {
-				d.noteSecondManifest(out[i], found, file)
-				continue
-			}
-			found.component.Manifest = file
-			out = append(out, found)
-		}
+		d.pods = append(d.pods, manifestFile{file, p})
 	}
-	for _, o := range opaque {
-		if found := d.fromOpaque(o, running, out); found != nil {
-			out = append(out, found)
-		}
-	}
-	return out
 }
 
 // opaqueContainer is a static pod's container with a command that is no known component.
@@ -75,17 +85,16 @@ func (d *discovery) fromOpaque(o opaqueContainer, running []process, known []*pr
 	if !ok || slices.ContainsFunc(known, func(p *program) bool { return p.service == service }) {
 		return nil
 	}
+	own := d.processesOf(o.pod, service, running)
 	// A container of a workload may run the same program, without any arguments.
-	running = slices.DeleteFunc(slices.Clone(running), func(p process) bool { return !p.place.isStatic() })
-	proc, ok := runningAs(recognized{service: service}, running)
+	own = slices.DeleteFunc(own, func(p process) bool { return !p.place.isStatic() })
+	proc, ok := runningAs(recognized{service: service}, own)
 	if !ok {
 		d.notInspected(service, o.path, fmt.Sprintf("its command is behind a program that is not known (%q), and it does not run: its certificates are not known",
 			firstWord(slices.Concat(o.container.Command, o.container.Args))))
 		return nil
 	}
-	out := podComponent(o.pod, o.container, recognized{service: service, args: proc.args}, o.container.literalVariables(), running)
-	out.component.Manifest = o.path
-	return out
+	return d.podComponent(o.manifestFile, o.container, recognized{service: service, args: proc.args, opaque: true}, o.container.literalVariables(), running)
 }
 
 func firstWord(words []string) string {
@@ -148,38 +157,50 @@ func serviceOfFile(file string) certs.Service {
 	return s
 }
 
-// fromContainer describes a component by its container in a static pod.
-func fromContainer(p *pod, c *container, running []process) (*program, bool) {
-	env := c.literalVariables()
-	r, ok := c.recognizeComponent(env)
-	if !ok {
-		return nil, false
+// fromContainer finds the component that a container in a static pod runs, with its variables.
+func fromContainer(c *container) (r recognized, env map[string]string, ok bool) {
+	env = c.literalVariables()
+	if r, ok = c.recognizeComponent(env); !ok {
+		return r, env, false
 	}
 	r, env = r.withVariables(env)
-	return podComponent(p, c, r, env, running), true
+	return r, env, true
 }
 
-// podComponent describes the component r that a container of a static pod runs.
-func podComponent(p *pod, c *container, r recognized, env map[string]string, running []process) *program {
+// podComponent describes the component r that a container of a static pod runs. Nil for one that is
+// left out by name, since its arguments are not known.
+func (d *discovery) podComponent(f manifestFile, c *container, r recognized, env map[string]string, running []process) *program {
+	p := f.pod
 	out := &program{
 		service: r.service, args: r.args, env: env, files: p.pathResolver(c, env), isolated: !p.Spec.HostNetwork,
 		component: inventory.Component{
-			Service: r.service, Runtime: inventory.StaticPod,
+			Service: r.service, Runtime: inventory.StaticPod, Manifest: f.path,
 			ContainerName: c.Name, PodName: p.Metadata.Name, PodNamespace: p.Metadata.Namespace,
 		},
 	}
-	if proc, ok := runningAs(r, running); ok {
+	own := d.processesOf(p, r.service, running)
+	proc, ok := runningAs(r, own)
+	// The manifest takes precedence, since a restart will use it. Values that the API server
+	// provides ($(POD_IP) from a fieldRef), and the arguments in a script, are taken from the process.
+	takes := r.script || r.opaque || r.hasVariable()
+	switch {
+	case ok && takes && !d.isCertain(r, proc, own):
+		const reason = "several static pods run it, and its arguments are known only by its process: which process is that of this manifest is not known"
+		d.notInspected(r.service, f.path, reason)
+		return d.fromPod(proc, reason)
+	case ok:
 		out.component.PID = proc.pid
 		out.component.StartedAt = proc.started
-		// The manifest takes precedence, since a restart will use it. Values that the API server
-		// provides ($(POD_IP) from a fieldRef), and what a script runs, are taken from the process.
-		if r.script || r.hasVariable() {
+		if takes {
 			out.args = proc.args
 		}
 		if r.script {
 			out.env = c.literalVariables()
 		}
-	} else {
+	case d.leaveUnknown(r, f.path):
+		return nil
+	default:
+		out.fromScript = r.script
 		out.component.Note = "does not run"
 	}
 	out.component.Args = redactArgs(out.args)

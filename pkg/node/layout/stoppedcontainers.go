@@ -31,6 +31,10 @@ func (d *discovery) stoppedContainers(services []certs.Service) []*program {
 			keepEtcdVariable(env, assignment)
 		}
 		r, p.env = r.withVariables(env)
+		if d.leaveUnknown(r, "") {
+			continue
+		}
+		p.fromScript = r.script
 		p.service = r.service
 		p.args = r.args
 		p.component = inventory.Component{Service: r.service, Args: redactArgs(r.args), Note: "does not run"}

@@ -59,8 +59,9 @@ type unit struct {
 	env       map[string]string
 	workDir   string
 	killMode  string // as written; empty: systemd's default, control-group
-	// credentials are the files of LoadCredential, by the names that the service has them under, and
-	// mounts those of BindPaths and BindReadOnlyPaths.
+	// loaded are the credentials of LoadCredential, credentials their files, by the names that the
+	// service has them under, and mounts those of BindPaths and BindReadOnlyPaths.
+	loaded      []credential
 	credentials []mount
 	mounts      []mount
 	unitPaths
@@ -144,9 +145,9 @@ func (u *unit) applyAll(root hostfs.Root, lines []assignment, instance string) {
 			files = addToList(files, strings.TrimPrefix(value, "-"))
 		case "LoadCredential", "LoadCredentialEncrypted":
 			if value == "" {
-				u.credentials = nil
-			} else if id, file, ok := strings.Cut(value, ":"); ok && path.IsAbs(file) {
-				u.credentials = append(u.credentials, mount{container: path.Join(u.credentialsDir(), id), host: path.Clean(file), encrypted: l.name != "LoadCredential"})
+				u.loaded = nil
+			} else {
+				u.loaded = append(u.loaded, parseCredential(value, l.name != "LoadCredential"))
 			}
 		case "BindPaths", "BindReadOnlyPaths":
 			if value == "" {

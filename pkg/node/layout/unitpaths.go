@@ -66,9 +66,10 @@ func (u *unit) credentialsDir() string { return path.Join("/run/credentials", u.
 // completePaths evaluates settings that depend on several assignments: variables that systemd sets, unless
 // the unit does, and those that it removes last; and the home directory of the service's user.
 func (u *unit) completePaths(root hostfs.Root) {
+	u.credentials = u.credentialMounts(root)
 	home := homeOf(root, u.user)
 	own := map[string]string{}
-	if len(u.credentials) > 0 {
+	if len(u.loaded) > 0 {
 		own["CREDENTIALS_DIRECTORY"] = u.credentialsDir()
 	}
 	if u.user != "" {
@@ -95,7 +96,7 @@ func (u *unit) completePaths(root hostfs.Root) {
 
 // fileResolver translates the paths that the service sees into those of the host.
 func (u *unit) fileResolver() resolver {
-	r := resolver{workDir: u.workDir}
+	r := resolver{workDir: u.workDir, copied: u.credentialsDir()}
 	switch {
 	case u.fromImage:
 		r.mounts = append(r.mounts, mount{container: "/"})
