@@ -21,6 +21,9 @@ func chainAfter(r Request, signer *x509.Certificate, bundle []*x509.Certificate)
 	}
 	var out []*x509.Certificate
 	for _, c := range r.Old[1:] {
+		if c.Equal(r.Old[0]) {
+			continue // a second copy of the old leaf
+		}
 		if !validAt(c, r.Now) {
 			if fresh := successorOf(c, append([]*x509.Certificate{signer}, bundle...), r.Now); fresh != nil {
 				c = fresh

@@ -180,7 +180,7 @@ func (d *discovery) fromUnit(u stoppedUnit) []*program {
 	}}
 }
 
-// leaveUnknown records a component that does not run and whose settings cannot be read from the script
+// leaveUnknown records a component that does not run, if its settings cannot be read from the script
 // that starts it; false for others.
 func (d *discovery) leaveUnknown(r recognized, file string) bool {
 	if r.unknown != "" {

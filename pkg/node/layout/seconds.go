@@ -13,7 +13,7 @@ import (
 )
 
 // secondComponent is the reason why the second of two components of one service is not inspected:
-// its service, what runs it, and what runs the first.
+// its service, its unit or pod, and that of the first.
 const secondComponent = "a second %s runs on this node (%s) beside that of %s; only one is inspected, and the certificates of the second are neither listed nor renewed"
 
 // sortProcesses puts the process of each service first that is taken for the component, always

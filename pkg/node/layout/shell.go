@@ -12,9 +12,9 @@ type shell struct {
 	exported  map[string]bool
 	exportAll bool // set -a
 	removed   []string
-	// unsure are variables whose value cannot be read from the script.
+	// unsure are variables without a certain value: the script alone does not show it.
 	unsure []string
-	// reads: it has read a file whose assignments are not known.
+	// reads: it has read a file with assignments that are not known.
 	reads bool
 }
 
@@ -75,7 +75,7 @@ func (s *shell) assignAll(words []string, export bool) {
 			s.removed = slices.DeleteFunc(s.removed, func(removed string) bool { return removed == name })
 		}
 		if assigns && shellOperator(value) {
-			s.unsure = append(s.unsure, name) // its quotes are gone
+			s.unsure = append(s.unsure, name) // it was in quotes, which are removed here
 		}
 		if export || s.exportAll && assigns {
 			s.exported[name] = true
@@ -118,7 +118,7 @@ func (r recognized) isSame(other recognized) bool {
 
 // withVariables returns the component with the variables that a script's arguments hold expanded, and
 // with all variables that it is started with: those of env and those that its command line sets. A
-// variable whose value is not certain has its name with a dollar for a value.
+// variable without a certain value has its name with a dollar for one.
 func (r recognized) withVariables(env map[string]string) (recognized, map[string]string) {
 	all := maps.Clone(env)
 	if all == nil {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -23,6 +24,7 @@ func TestReplaceTurnsTheLink(t *testing.T) {
 	}{
 		{"absolute stays absolute", "/var/lib/kubelet/pki/kubelet-client-2026-01-02-03-04-05.pem", "/var/lib/kubelet/pki/" + newDated(), ""},
 		{"relative stays relative", "kubelet-client-2026-01-02-03-04-05.pem", newDated(), ""},
+		{"absolute, in another directory", "/data/pki/kubelet-client-2026-01-02-03-04-05.pem", "/data/pki/" + newDated(), ""},
 		{"a link to the link stays", "kubelet-client-2026-01-02-03-04-05.pem", newDated(), "/etc/kubernetes/current.pem"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -31,6 +33,11 @@ func TestReplaceTurnsTheLink(t *testing.T) {
 			link := tree.Local(s.Cert)
 			require.NoError(t, os.Remove(link))
 			require.NoError(t, os.Symlink(test.old, link))
+			if strings.HasPrefix(test.old, "/data") {
+				require.NoError(t, os.MkdirAll(tree.Local("/data/pki"), 0o755))
+				require.NoError(t, os.Rename(tree.Local(tree.KubeletCurrent), tree.Local(test.old)))
+				tree.KubeletCurrent = test.old
+			}
 			if test.via != "" {
 				require.NoError(t, os.Symlink(s.Cert, tree.Local(test.via)))
 				s.Cert = test.via

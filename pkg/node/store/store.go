@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
@@ -64,11 +65,21 @@ func ReadStore(root hostfs.Root, s inventory.Store) (Content, error) {
 	case err != nil:
 		c.KeyErr = fmt.Errorf("read key from %q: %w", keyPath(s), err)
 	case !key.FitsCert(c.LeafCert()):
-		c.KeyErr = fmt.Errorf("key in %q does not fit the certificate in %q", keyPath(s), s.Cert)
+		c.KeyErr = misfit(s, key, chain)
 	default:
 		c.Key = key
 	}
 	return c, nil
+}
+
+// misfit is the error of a key that is not that of the first certificate. Components refuse a chain
+// that does not begin with the key's certificate.
+func misfit(s inventory.Store, key certs.Key, chain []*x509.Certificate) error {
+	i := slices.IndexFunc(chain, key.FitsCert)
+	if i < 0 {
+		return fmt.Errorf("key in %q does not fit the certificate in %q", keyPath(s), s.Cert)
+	}
+	return fmt.Errorf("key in %q does not fit the first certificate in %q but number %d, which has to come first", keyPath(s), s.Cert, i+1)
 }
 
 // readPEM returns a store's certificate and key as PEM, with separate errors for the key and

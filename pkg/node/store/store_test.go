@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rotate-certs/rotate-certs/pkg/certs"
 	"github.com/rotate-certs/rotate-certs/pkg/certs/certstest"
 	"github.com/rotate-certs/rotate-certs/pkg/inventory"
 	"github.com/rotate-certs/rotate-certs/pkg/node/store"
@@ -58,6 +59,9 @@ func TestReadFindings(t *testing.T) {
 	}{
 		{"good", pair(crt, key), "", ""},
 		{"key of another", pair(crt, other), `key in "/t/b.key" does not fit the certificate in "/t/a.crt"`, ""},
+		{"leaf is not first", pair(put("c.crt", append(certs.EncodePEM(ca.Cert), a.CertPEM()...)), key), "but number 2, which has to come first", ""},
+		{"encrypted key", pair(crt, put("e.key", []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"))), "encrypted with a passphrase", ""},
+		{"byte order mark", pair(put("bom.crt", append([]byte("\ufeff"), a.CertPEM()...)), key), "", "no CERTIFICATE block"},
 		{"key missing", pair(crt, "/t/none"), `read "/t/none": no such file`, ""},
 		{"key is no key", pair(crt, text), `read key from "/t/text": no private key block`, ""},
 		{"key is a FIFO", pair(crt, fifo), "not a regular file", ""},
@@ -84,7 +88,9 @@ func TestReadFindings(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			assert.True(t, c.LeafCert().Equal(a.Leaf()))
+			if test.name != "leaf is not first" {
+				assert.True(t, c.LeafCert().Equal(a.Leaf()))
+			}
 			if test.keyErr != "" {
 				require.ErrorContains(t, c.KeyErr, test.keyErr)
 				assert.Nil(t, c.Key.Signer)
