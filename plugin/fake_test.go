@@ -111,7 +111,7 @@ func (f *fake) app(streams genericiooptions.IOStreams) *app {
 		f.Unlock()
 		return &cluster{Cluster: fleet.Cluster{Nodes: f, Locker: f, Signers: f, Observer: f, Scanner: f}, api: f, journals: f, who: f.who,
 			held:   func(context.Context) error { return f.heldNow },
-			rootCA: func(context.Context) ([]byte, error) { return f.authorities(), cmp.Or(f.down, f.rootCAErr) }}, nil
+			rootCA: func(context.Context) ([]byte, error) { return f.authorities(), f.rootCAErr }}, nil
 	}
 	return a
 }

@@ -38,10 +38,10 @@ func (a *app) answeringCluster(ctx context.Context, conn connection, hosts *ssh.
 	// operator may be part of the request.
 	asking, cancel := context.WithTimeout(ctx, wait.RequestTimeout)
 	defer cancel()
-	rootCA, err := c.rootCA(asking) // first, since it says soon that no API server answers
-	var all []kubenode.Node
+	all, err := c.api.Nodes(asking)
+	var rootCA []byte
 	if err == nil {
-		all, err = c.api.Nodes(asking)
+		rootCA, err = c.rootCA(asking)
 	}
 	switch {
 	case ctx.Err() != nil:
