@@ -25,8 +25,6 @@ type watcherEvents struct {
 	// Since is how far back they were read; empty: all that are kept.
 	Since string
 	bytes int
-	// Dropped says that older events are kept by the watcher.
-	Dropped bool
 }
 
 // addEvent adds an event, and drops the oldest beyond the limits.
@@ -36,7 +34,6 @@ func (l *watcherEvents) addEvent(e watcherevents.Event) {
 	for len(l.Items) > newestEvents || l.bytes > eventBytes && len(l.Items) > 1 {
 		l.bytes -= len(l.Items[0].Raw)
 		l.Items = l.Items[1:]
-		l.Dropped = true
 	}
 }
 
@@ -50,38 +47,68 @@ func (l *watcherEvents) indexOf(id string) int {
 	return -1
 }
 
+// newestEvent is the last event; nil: there is none.
+func (l *watcherEvents) newestEvent() *watcherevents.Event {
+	if len(l.Items) == 0 {
+		return nil
+	}
+	return &l.Items[len(l.Items)-1]
+}
+
+func earlierOf(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // errTooManyEvents ends a reading.
 var errTooManyEvents = errors.New("too many events")
 
-// readWatcherEvents reads the newest events. The watcher sends the oldest first: where there are too
-// many, it reads less far back.
+// readWatcherEvents reads the newest events. The watcher sends the oldest first, and may keep very
+// many: further back is read only while there are few.
 func (s *Server) readWatcherEvents(ctx context.Context, name string) (watcherEvents, error) {
 	cluster, err := s.options.Clusters.Open(name)
 	if err != nil {
 		return watcherEvents{}, err
 	}
 	var out watcherEvents
-	for _, back := range []time.Duration{0, 24 * time.Hour, time.Hour, time.Minute} {
-		out = watcherEvents{Read: s.options.Now()}
-		var since time.Time
-		if back > 0 {
-			since = out.Read.Add(-back)
-			out.Since = printers.ToTheSecond(since)
-			out.Dropped = true
+	for i, back := range []time.Duration{time.Hour, 24 * time.Hour, 0} {
+		read, err := s.readEventsOf(ctx, cluster, back)
+		switch {
+		case err == nil:
+			out = read
+		case i > 0 && ctx.Err() != nil, errors.Is(err, errTooManyEvents) && i > 0:
+			return out, nil
+		case errors.Is(err, errTooManyEvents):
+			return watcherEvents{}, hint.AddTo(errors.New("read events: too many within an hour"), "kubectl rotate-certs events --since 1m")
+		default:
+			return watcherEvents{}, err
 		}
-		read := 0
-		err = cluster.WatcherEvents(ctx, since, false, func(e watcherevents.Event) error {
-			if read += len(e.Raw); read > readBytes {
-				return errTooManyEvents
-			}
-			out.addEvent(e)
-			return nil
-		})
-		if !errors.Is(err, errTooManyEvents) {
-			return out, err
+		if len(out.Items) == newestEvents {
+			return out, nil
 		}
 	}
-	return watcherEvents{}, hint.AddTo(errors.New("read events: too many within a minute"), "kubectl rotate-certs events --since 1m")
+	return out, nil
+}
+
+// readEventsOf reads the newest of the events since some time ago; 0: of all that are kept.
+func (s *Server) readEventsOf(ctx context.Context, cluster Cluster, back time.Duration) (watcherEvents, error) {
+	out := watcherEvents{Read: s.options.Now()}
+	var since time.Time
+	if back > 0 {
+		since = out.Read.Add(-back)
+		out.Since = printers.ToTheSecond(since)
+	}
+	read := 0
+	err := cluster.WatcherEvents(ctx, since, false, func(e watcherevents.Event) error {
+		if read += len(e.Raw); read > readBytes {
+			return errTooManyEvents
+		}
+		out.addEvent(e)
+		return nil
+	})
+	return out, err
 }
 
 // awaitWatcherEvents reads the newest events unless they are fresh, and waits within a limit.

@@ -216,6 +216,17 @@ func TestWatcherEventsAreSentAsTheyCome(t *testing.T) {
 	assert.False(t, lines.Scan(), "it ends: the browser connects again")
 }
 
+// TestEventOfAClockBehindIsSent: an event that comes with a time before those of the list is a new one,
+// and those before the list are not sent.
+func TestEventOfAClockBehindIsSent(t *testing.T) {
+	f := newFakeWatcher(newestEvents + 5)
+	b := startWatched(t, f)
+	lines, _ := openStream(t, b, eventsPath+"?after=id-103", "")
+	assert.Equal(t, []string{"id-104"}, nextLines(t, lines, "id: ", 1))
+	f.more <- sampleEvent(-10, "late")
+	assert.Equal(t, []string{"id--10"}, nextLines(t, lines, "id: ", 1))
+}
+
 // TestSeventyPagesFollowTheWatcher: those beyond the limit are refused, each other has one connection.
 func TestSeventyPagesFollowTheWatcher(t *testing.T) {
 	f := newFakeWatcher(1)

@@ -148,15 +148,14 @@ func (s *Server) followEvents(ctx context.Context, w http.ResponseWriter, c Cont
 		s.sendProblem(w, err)
 		return
 	}
+	newest := list.newestEvent()
 	var since time.Time
-	var oldest time.Time
-	if len(list.Items) > 0 {
-		if list.Dropped {
-			oldest = list.Items[0].Time
-		}
-		// Events of before are read again: one is stored a moment after its time.
-		since = list.Items[len(list.Items)-1].Time.Add(-2 * time.Minute)
+	if newest != nil {
+		// Events of before are read again: one is stored a moment after its time, which is that of
+		// another clock.
+		since = earlierOf(newest.Time, list.Read).Add(-2 * time.Minute)
 	}
+	follows := newest == nil
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events := make(chan watcherevents.Event)
@@ -164,7 +163,10 @@ func (s *Server) followEvents(ctx context.Context, w http.ResponseWriter, c Cont
 	go func() {
 		_, err := trackCall(s.open, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, cluster.WatcherEvents(ctx, since, true, func(e watcherevents.Event) error {
-				if e.Time.Before(oldest) || !seen.AddID(e.ID) {
+				// Those before the newest of the list are in it, or older than what it has.
+				known := newest != nil && e.ID == newest.ID
+				follows = follows || known || e.Time.After(newest.Time)
+				if known || !follows || !seen.AddID(e.ID) {
 					return nil
 				}
 				select {

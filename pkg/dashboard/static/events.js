@@ -29,7 +29,12 @@ function followEvents(list) {
       problem.textContent = "New events are not shown at the moment: " + text + (hint ? ". Hint: " + hint : "");
       problem.hidden = false;
     });
-    source.addEventListener("again", () => { stop(); renewMain(); });
+    source.addEventListener("again", () => { // the newest follow, without those in between
+      close();
+      last = "";
+      list.replaceChildren();
+      open();
+    });
     source.onerror = retry;
   }
   // retry follows a stream that was refused: too many pages are open, or the server has ended.

@@ -35,6 +35,9 @@ var encryptedStores = []string{"/run/credentials/@encrypted", "/etc/credstore.en
 // maxCredentials limits the files of directories that a unit loads: systemd allows fewer.
 const maxCredentials = 1024
 
+// deepestCredential limits the directories below one that a unit loads.
+const deepestCredential = 8
+
 // credentialMounts are the files of a unit's credentials, by the paths that the service has them
 // under. Of two that get the same name, one that the unit names itself comes first.
 func (u *unit) credentialMounts(root hostfs.Root) []mount {
@@ -85,7 +88,7 @@ func filesBelow(root hostfs.Root, dir, prefix string) []string {
 	for _, e := range entries {
 		name := path.Join(prefix, e.Name())
 		switch {
-		case strings.HasPrefix(e.Name(), ".") || len(out) >= maxCredentials:
+		case strings.HasPrefix(e.Name(), ".") || len(out) >= maxCredentials || strings.Count(name, "/") > deepestCredential:
 		case e.IsDir():
 			out = append(out, filesBelow(root, dir, name)...)
 		case e.Type().IsRegular():

@@ -86,6 +86,8 @@ type discovery struct {
 	// admins are the kubeconfigs of administrators that their distribution keeps under other names
 	// than the usual ones.
 	admins []string
+	// leftOut are the services of which a component was left out, see isLeftOut.
+	leftOut []certs.Service
 	// pods are the static pods of this node.
 	pods []manifestFile
 	// dockerDirectories are those in which Docker keeps the containers of components.

@@ -30,7 +30,7 @@ func (d *discovery) processesOf(p *pod, s certs.Service, running []process) []pr
 }
 
 // podOfProcess finds the static pod of a process, which the kubelet names after its manifest and its
-// node. known is false where the pod has no name here; the pod is nil where it has no manifest.
+// node. known is false where the pod has no name here, or the names of several manifests fit.
 func (d *discovery) podOfProcess(r process) (owner *pod, known bool) {
 	if !r.place.isStatic() {
 		return nil, false
@@ -39,18 +39,20 @@ func (d *discovery) podOfProcess(r process) (owner *pod, known bool) {
 	if name == "" {
 		return nil, false
 	}
-	node := d.nodeName(d.opts.NodeName)
+	node := strings.ToLower(d.nodeName(d.opts.NodeName))
+	fitting := 0
 	for _, f := range d.pods {
 		own := f.pod.Metadata.Name
 		switch {
 		case f.pod.Metadata.Namespace != namespace:
 		case name == own+"-"+node:
 			return f.pod, true
-		case strings.HasPrefix(name, own+"-") && (owner == nil || len(own) > len(owner.Metadata.Name)):
+		case strings.HasPrefix(name, own+"-"):
 			owner = f.pod
+			fitting++
 		}
 	}
-	return owner, true
+	return owner, fitting == 1
 }
 
 // isCertain reports whether a process is that of a component in a static pod: it has its arguments, or

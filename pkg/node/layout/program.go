@@ -66,12 +66,13 @@ func (d *discovery) otherComponents(running []process, known []*program) []*prog
 			missing = append(missing, s)
 		}
 	}
+	missing = slices.DeleteFunc(missing, d.isLeftOut)
 	for _, u := range d.stoppedUnits(missing) {
-		if !has(u.service) {
+		if !has(u.service) && !d.isLeftOut(u.service) {
 			found = append(found, d.fromUnit(u)...)
 		}
 	}
-	missing = slices.DeleteFunc(missing, has)
+	missing = slices.DeleteFunc(missing, func(s certs.Service) bool { return has(s) || d.isLeftOut(s) })
 	return append(found, d.stoppedContainers(missing)...)
 }
 
@@ -180,10 +181,15 @@ func (d *discovery) fromUnit(u stoppedUnit) []*program {
 	}}
 }
 
+// isLeftOut reports whether a component was left out since its settings cannot be read: another one of
+// its service is not taken in its place.
+func (d *discovery) isLeftOut(s certs.Service) bool { return slices.Contains(d.leftOut, s) }
+
 // leaveUnknown records a component that does not run, if its settings cannot be read from the script
 // that starts it; false for others.
 func (d *discovery) leaveUnknown(r recognized, file string) bool {
 	if r.unknown != "" {
+		d.leftOut = append(d.leftOut, r.service)
 		d.notInspected(r.service, file, r.unknown+", and it does not run: its certificates are not known")
 	}
 	return r.unknown != ""

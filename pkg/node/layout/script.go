@@ -75,21 +75,24 @@ func splitScript(words []string) []command {
 	return out
 }
 
-// printing are commands that may name a component and do not start it.
-var printing = []string{"echo", "printf", "logger", "pgrep", "pkill"}
+// naming are commands that may name a component, or the user or file of one, and do not start it.
+var naming = []string{"echo", "printf", "logger", "pgrep", "pkill", "which", "type", "test", "[", "install", "mkdir", "chmod", "chown", "chgrp", "cp", "ln", "rm",
+	"useradd", "adduser", "groupadd", "addgroup", "usermod"}
+
+// beforeUser are words before the name of a user or group, or of a file that is tested.
+var beforeUser = []string{"-e", "-f", "-r", "-x", "-u", "-g", "-o", "--user", "--group", "su"}
 
 // informing are the flags with which a component prints something and exits.
 var informing = []string{"--version", "-version", "--help", "-help", "-h"}
 
 // findComponent returns the component that a command starts, and the place of its name; -1: none.
 func (c command) findComponent() (certs.Service, int) {
-	if slices.ContainsFunc(c.words, func(w string) bool { return slices.Contains(printing, w) }) {
-		return "", -1
-	}
 	for i, w := range c.words {
+		if slices.Contains(naming, w) {
+			return "", -1
+		}
 		s, ok := serviceNamed(programName(w))
-		tested := i > 0 && slices.Contains([]string{"-e", "-f", "-r", "-x"}, c.words[i-1])
-		if !ok || tested {
+		if !ok || i > 0 && slices.Contains(beforeUser, c.words[i-1]) {
 			continue
 		}
 		rest := c.words[i+1:]

@@ -46,6 +46,8 @@ func TestComponentInAScript(t *testing.T) {
 		"twice in the same way":       `"command": ["/bin/sh", "-c", "kube-apiserver --tls-cert-file=/pki/a.crt --tls-private-key-file=/pki/a.key || exec kube-apiserver --tls-cert-file=/pki/a.crt --tls-private-key-file=/pki/a.key"]`,
 		"a value before a semicolon":  `"command": ["/bin/sh", "-c", "kube-apiserver --tls-cert-file /pki/a.crt --tls-private-key-file /pki/a.key; exit 1"]`,
 		"own variables come too late": `"command": ["/bin/sh", "-c", "PKI=/pki; PKI=/other kube-apiserver --tls-cert-file=$PKI/a.crt --tls-private-key-file=$PKI/a.key"]`,
+		"a user of that name":         `"command": ["/bin/sh", "-c", "useradd kube-apiserver -r -s /bin/false; install -o kube-apiserver -d /x; su kube-apiserver -s /bin/true; exec kube-apiserver --tls-cert-file=/pki/a.crt --tls-private-key-file=/pki/a.key"]`,
+		"a value that is a command":   `"command": ["/bin/sh", "-c", "exec kube-apiserver --service-account-issuer logger --tls-cert-file=/pki/a.crt --tls-private-key-file=/pki/a.key"]`,
 		"of another command":          `"command": ["/bin/sh", "-c", "PKI=/pki; PKI=/other true; exec kube-apiserver --tls-cert-file=$PKI/a.crt --tls-private-key-file=$PKI/a.key"]`,
 		"all of it are arguments":     `"command": ["/bin/bash", "-ec", "exec \"$@\"", "run", "kube-apiserver", "--tls-cert-file=/pki/a.crt", "--tls-private-key-file=/pki/a.key"]`,
 	} {

@@ -51,6 +51,9 @@ func (s *shell) runCommand(words []string) {
 	case "readonly", "local":
 		s.assignAll(rest, false)
 	case "set":
+		if slices.Contains(rest, "--") {
+			return // the positional parameters follow
+		}
 		s.exportAll = s.exportAll && !slices.Contains(rest, "+a") || strings.Contains(options, "a") || slices.Contains(rest, "allexport")
 	case "unset":
 		for _, name := range rest {
