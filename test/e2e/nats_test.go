@@ -46,12 +46,14 @@ func (s *natsServer) otherUsersCannotStartARotation(t *testing.T) {
 	require.Error(t, err, "without a certificate")
 
 	// The same event of the reporter is processed. The earlier ones would have been too, had
-	// they been accepted.
+	// they been accepted. An etcd was restarted just before, and a rotation is refused while an
+	// API server is not ready.
+	the.awaitAPIServers(t)
 	require.NoError(t, s.publish(t, "reporter", "rotation.requested", "genuine", strings.ReplaceAll(request, "forged", "genuine")))
 	o := the.kubectl(t, "wait", "--for=create", "certificaterotation/genuine", "--timeout=30s")
 	require.Zero(t, o.exit, "%s", o)
 	o = the.kubectl(t, "wait", "--for=condition=Succeeded", "certificaterotation/genuine", "--timeout=2m")
-	require.Zero(t, o.exit, "%s", o)
+	require.Zero(t, o.exit, "%s\n%s", o, the.kubectl(t, "get", "certificaterotation", "genuine", "-o", "yaml"))
 	assert.Len(t, the.rotations(t), known+1)
 	assert.False(t, slices.ContainsFunc(the.events(t), func(e publishedEvent) bool { return e.rotation == "forged" }))
 }
